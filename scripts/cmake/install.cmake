@@ -1,0 +1,46 @@
+# cmake --install: the program, the static libraries with their headers, a CMake package
+# (find_package(platter), target platter::platter) and platter.pc.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(_libraries platter_io platter_crypto platter_formats platter_ops)
+add_library(platter_library INTERFACE)
+set_target_properties(platter_library PROPERTIES EXPORT_NAME platter)
+target_link_libraries(platter_library INTERFACE platter_ops)
+
+install(TARGETS platter_library ${_libraries} EXPORT platter-targets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+foreach(folder io crypto formats src/ops)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/platter/${folder}
+    FILES_MATCHING PATTERN "*.h")
+endforeach()
+if(TARGET platter)
+  install(TARGETS platter RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(_package ${CMAKE_INSTALL_LIBDIR}/cmake/platter)
+configure_package_config_file(${PROJECT_SOURCE_DIR}/scripts/cmake/platter-config.cmake.in
+  ${PROJECT_BINARY_DIR}/platter-config.cmake INSTALL_DESTINATION ${_package})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/platter-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/platter-config.cmake ${PROJECT_BINARY_DIR}/platter-config-version.cmake
+  DESTINATION ${_package})
+install(EXPORT platter-targets NAMESPACE platter:: DESTINATION ${_package})
+
+# platter.pc finds its prefix from where it lies: the tree can be moved. Users before providers.
+set(_pc ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH PLATTER_PC_PREFIX ${CMAKE_INSTALL_PREFIX}/${_pc} ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" PLATTER_PC_PREFIX "${PLATTER_PC_PREFIX}")
+set(PLATTER_PC_LIBS "")
+foreach(library IN LISTS _libraries)
+  get_target_property(_type ${library} TYPE)
+  if(_type STREQUAL "STATIC_LIBRARY")
+    string(PREPEND PLATTER_PC_LIBS " -l${library}")
+  endif()
+endforeach()
+configure_file(${PROJECT_SOURCE_DIR}/scripts/cmake/platter.pc.in
+  ${PROJECT_BINARY_DIR}/platter.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/platter.pc DESTINATION ${_pc})
