@@ -1,0 +1,32 @@
+#include "io/notice.h"
+
+#include <mutex>
+#include <set>
+
+namespace platter {
+namespace {
+
+struct Notices {
+  std::mutex mutex;
+  NoticeHandler handler;
+  std::set<std::string> told;
+};
+Notices& notices() {
+  static Notices instance;
+  return instance;
+}
+
+}  // namespace
+
+void set_notice_handler(NoticeHandler handler) {
+  std::lock_guard lock(notices().mutex);
+  notices().handler = std::move(handler);
+}
+
+void notice_once(const std::string& text) {
+  std::lock_guard lock(notices().mutex);
+  if (!notices().handler || !notices().told.insert(text).second) return;
+  notices().handler(text);
+}
+
+}  // namespace platter
