@@ -1,0 +1,120 @@
+// An open disk image: a map from guest bytes to places in files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/cancel.h"
+#include "io/error.h"
+#include "io/file.h"
+#include "io/task.h"
+
+namespace platter {
+
+/// Where the bytes of a guest range are.
+enum class MappingKind : std::uint8_t {
+  data,         ///< at `file_offset` of `file`
+  zero,         ///< nowhere needed: they read as zeroes
+  unallocated,  ///< in the backing image; zeroes where there is none
+  compressed,   ///< only Image::read() can get at them
+};
+
+/// One run of the guest's address space. Offsets and lengths in bytes.
+struct Mapping {
+  std::uint64_t offset = 0;  ///< guest offset
+  std::uint64_t length = 0;  ///< > 0
+  MappingKind kind = MappingKind::data;
+  File* file = nullptr;           ///< data, and zero runs that have a place; owned by the image
+  std::uint64_t file_offset = 0;  ///< valid with `file`
+};
+
+/// Space that prepare_write() made ready; see Image.
+struct WritePlace {
+  File* file = nullptr;
+  std::uint64_t file_offset = 0;
+  std::uint64_t length = 0;   ///< bytes that may be written there, > 0
+  std::uint64_t guest_offset = 0;
+};
+
+enum class Preallocation : std::uint8_t { off, metadata, falloc, full };
+/// The name as in `-o preallocation=`.
+std::string_view to_string(Preallocation mode) noexcept;
+/// Errors: invalid_argument.
+Result<Preallocation> parse_preallocation(std::string_view name);
+
+/// What resize() may do and how.
+struct ResizeOptions {
+  Preallocation preallocation = Preallocation::off;
+  const CancelToken* cancel = nullptr;
+};
+
+/// What is known without reading guest data; the fields that every format has.
+struct ImageInfo {
+  std::string filename;
+  std::string format;
+  std::uint64_t virtual_size = 0;             ///< bytes
+  std::optional<std::uint64_t> actual_size;   ///< bytes on the filesystem
+  std::optional<std::uint64_t> cluster_size;  ///< bytes
+  bool dirty = false;
+};
+
+/// Belongs to the ring that opened it. Any number of requests may be in flight; those that overlap
+/// are unordered. close() before the end (CHECK), after the last request returned.
+///
+/// A format is a map, not an I/O path: map() tells where bytes are, prepare_write() makes a range
+/// writable in place, commit_write() makes it visible. read() and write() are built on them; the
+/// copy engine uses them directly and moves data from file to file.
+class Image {
+ public:
+  virtual ~Image() = default;
+  Image() = default;
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+
+  virtual const std::string& filename() const noexcept = 0;
+  virtual std::string_view format() const noexcept = 0;
+  /// Bytes, a multiple of 512.
+  virtual std::uint64_t virtual_size() const noexcept = 0;
+  virtual bool read_only() const noexcept = 0;
+  /// The file that holds the image's first byte.
+  virtual File& file() noexcept = 0;
+  virtual Task<ImageInfo> info() = 0;
+
+  /// Up to `count_max` mappings from `offset` on, adjacent, ending at `offset + length` or
+  /// earlier; at least one if the range is not empty and lies within the image.
+  /// Errors: out_of_bounds, corrupt_image, io.
+  virtual Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
+                                         std::size_t count_max) = 0;
+
+  /// Reads exactly `into.size()` bytes at the guest's `offset`.
+  /// Errors: out_of_bounds, corrupt_image, file_changed, io.
+  virtual Task<void> read(std::uint64_t offset, std::span<std::byte> into);
+
+  /// Makes up to `length` bytes at the guest's `offset` writable in place. What is then written
+  /// there becomes visible with commit_write(); without it, it never does.
+  /// Errors: read_only, out_of_bounds, no_space, io.
+  virtual Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) = 0;
+  virtual Task<void> commit_write(const WritePlace& place) = 0;
+  virtual Task<void> write(std::uint64_t offset, std::span<const std::byte> data);
+
+  virtual Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) = 0;
+  virtual Task<void> discard(std::uint64_t offset, std::uint64_t length) = 0;
+
+  /// Sets the virtual size: grows with zeroes, or cuts off. On an error the size is as before.
+  virtual Task<void> resize(std::uint64_t size, ResizeOptions options) = 0;
+
+  /// As File::flush(), for everything that was committed.
+  virtual Task<void> flush() = 0;
+  virtual Task<void> close() = 0;
+
+ protected:
+  Result<void> check_bounds(std::uint64_t offset, std::uint64_t length) const;
+  Result<void> check_writable() const;
+};
+
+}  // namespace platter

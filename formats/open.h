@@ -1,0 +1,48 @@
+// Opening an image by name.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "formats/image.h"
+#include "formats/open_policy.h"
+#include "io/cancel.h"
+#include "io/direct_file.h"
+
+namespace platter {
+
+/// What the opener is going to do, which decides the access mode and QEMU's locks.
+enum class OpenPurpose : std::uint8_t {
+  inspect,        ///< metadata only; takes no lock
+  read,           ///< shares everything
+  read_stable,    ///< others may not write or resize meanwhile
+  write,          ///< shares everything, as qemu-img does
+  write_whole,    ///< rewrites all of it: others may not write or resize meanwhile
+  resize,
+};
+
+struct OpenOptions {
+  OpenPurpose purpose = OpenPurpose::read;
+  /// The format by name; empty: decided by content, as raw only when nothing else matches.
+  std::string format;
+  CacheUse cache = CacheUse::direct_if_possible;
+  Durability durability = Durability::on_flush;
+  /// Take no lock and heed none (`-U`). Only for inspect and read purposes.
+  bool force_share = false;
+};
+
+/// Tells how the format was decided: writing to a raw image that was only guessed to be raw lets
+/// its guest turn it into another format.
+struct OpenedImage {
+  std::unique_ptr<Image> image;
+  bool format_was_guessed = false;
+};
+
+/// Errors: not_found, permission, wrong_type, in_use, unknown_format, refused_by_policy,
+/// corrupt_image, io. Nothing stays open or locked then.
+Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPolicy policy);
+
+/// The locks for a purpose, or none.
+FileOptions file_options(const OpenOptions& options);
+
+}  // namespace platter
