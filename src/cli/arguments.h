@@ -1,0 +1,58 @@
+// A verb's command line: one table that parsing and --help are made from.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/error.h"
+
+namespace platter::cli {
+
+struct Option {
+  char letter;                ///< 0: long only
+  std::string_view name;      ///< long name; empty: letter only
+  std::string_view argument;  ///< what --help calls it; empty: takes none
+  std::string_view help;      ///< one line
+};
+
+/// What was given, in order. Options are known by their long name, or by their letter.
+class Arguments {
+ public:
+  bool has(std::string_view option) const noexcept;
+  /// The last value given, or `otherwise`.
+  std::string value(std::string_view option, std::string_view otherwise = {}) const;
+  std::vector<std::string> values(std::string_view option) const;
+  const std::vector<std::string>& positional() const noexcept { return positional_; }
+
+  /// Puts another word in place of the last operand. REQUIRES: there is one.
+  void replace_last(std::string word) { positional_.back() = std::move(word); }
+
+  /// Parses what follows the verb, as getopt_long does it for qemu-img: options and operands in
+  /// any order, clusters of letters, abbreviated long names, "--" to end options.
+  /// Errors: invalid_argument, in qemu-img's words.
+  static Result<Arguments> parse(std::span<const Option> options,
+                                 const std::vector<std::string>& words);
+
+ private:
+  struct Given {
+    std::string option;
+    std::string value;
+  };
+  std::vector<Given> given_;
+  std::vector<std::string> positional_;
+};
+
+/// `-o a=b,c=d` (several add up; ",," is a comma): name and value, in order. A name alone has the
+/// value "on".
+struct CreateOption {
+  std::string name;
+  std::string value;
+};
+/// Errors: invalid_argument.
+Result<std::vector<CreateOption>> parse_create_options(const std::vector<std::string>& lists);
+/// True if one of the lists asks for help.
+bool asks_for_help(const std::vector<std::string>& lists);
+
+}  // namespace platter::cli

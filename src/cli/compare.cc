@@ -1,0 +1,103 @@
+#include "src/ops/compare.h"
+
+#include <fmt/format.h>
+
+#include "src/cli/image_arguments.h"
+#include "src/cli/progress_bar.h"
+#include "src/cli/verb.h"
+
+namespace platter::cli {
+namespace {
+
+constexpr Option kOptions[] = {
+    {'h', "help", "", "show this help"},
+    {'f', "", "FMT", "the first image's format; default: decided by its content"},
+    {'F', "", "FMT", "the second image's format; default: decided by its content"},
+    {'T', "", "CACHE", "cache mode of both: none, writeback, ...; default: direct I/O if possible"},
+    {'p', "", "", "show progress"},
+    {'q', "", "", "print nothing but errors"},
+    {'s', "", "", "strict: sizes and allocation must be equal too"},
+    {'U', "force-share", "", "also where another process is writing to an image"},
+};
+
+// qemu-img's exit codes for this verb.
+constexpr int kExitDiffer = 1;
+constexpr int kExitOpenFailed = 2;
+constexpr int kExitReadFailed = 4;
+
+
+// The two images, opened one after the other: the first failure is the one that is told.
+Task<CompareResult> compare_named(std::string first, OpenOptions first_options, std::string second,
+                                  OpenOptions second_options, CompareOptions options,
+                                  bool& opened) {
+  const OpenedImage a = co_await open_named(std::move(first), std::move(first_options));
+  const OpenedImage b = co_await open_named(std::move(second), std::move(second_options));
+  opened = true;
+  const CompareResult result = co_await compare_images(*a.image, *b.image, std::move(options));
+  co_await a.image->close();
+  co_await b.image->close();
+  co_return result;
+}
+
+std::string describe(const CompareResult& result) {
+  switch (result.outcome) {
+    case CompareOutcome::identical: return "Images are identical.\n";
+    case CompareOutcome::size_mismatch: return "Strict mode: Image size mismatch!\n";
+    case CompareOutcome::status_mismatch:
+      return fmt::format("Strict mode: Offset {} block status mismatch!\n", result.offset);
+    case CompareOutcome::content_mismatch:
+      return fmt::format("Content mismatch at offset {}!\n", result.offset);
+  }
+  return {};
+}
+
+int run(Context& context, const Arguments& arguments) {
+  const std::string cache_name = arguments.value("T");
+  const std::optional<CacheMode> cache =
+      cache_name.empty() ? CacheMode() : parse_cache_mode(cache_name);
+  if (!cache) {
+    context.error(fmt::format("Invalid source cache option: {}", cache_name));
+    return kExitOpenFailed;
+  }
+  if (arguments.positional().size() != 2) {
+    context.usage_error("Expecting two image file names");
+    return kExitError;
+  }
+  const bool quiet = arguments.has("q");
+  OpenOptions open{.purpose = OpenPurpose::read};
+  open.cache = cache->use;
+  open.force_share = arguments.has("force-share");
+  OpenOptions open_first = open;
+  open_first.format = arguments.value("f");
+  OpenOptions open_second = open;
+  open_second.format = arguments.value("F");
+
+  ProgressBar bar(context, arguments.has("p") && !quiet, 2.0);
+  CompareOptions options;
+  options.strict = arguments.has("s");
+  options.cancel = &context.cancel();
+  options.progress = &bar.progress();
+  options.on_size_mismatch = [&] {
+    if (!quiet) context.print("Warning: Image size mismatch!\n");
+  };
+  bool opened = false;
+  const Result<CompareResult> result =
+      context.run(compare_named(arguments.positional()[0], std::move(open_first),
+                                arguments.positional()[1], std::move(open_second),
+                                std::move(options), opened));
+  if (result && result->outcome == CompareOutcome::identical) bar.complete();
+  if (result && !quiet) context.print(describe(*result));
+  bar.end();
+  if (!result) return context.fail_with(result.error(), opened ? kExitReadFailed : kExitOpenFailed);
+  return result->outcome == CompareOutcome::identical ? kExitOk : kExitDiffer;
+}
+
+}  // namespace
+
+const Verb kCompare{.name = "compare",
+                    .operands = "FILENAME1 FILENAME2",
+                    .help = "Tells whether two images show their guests the same contents",
+                    .options = kOptions,
+                    .run = run};
+
+}  // namespace platter::cli

@@ -1,0 +1,57 @@
+// What every verb has at hand: its name in messages, the ring, signals, output.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "io/cancel.h"
+#include "io/ring.h"
+#include "io/task.h"
+
+namespace platter::cli {
+
+/// Exit codes are qemu-img's; 130 and 143 after SIGINT and SIGTERM.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitError = 1;
+
+class Context {
+ public:
+  explicit Context(std::string program) : program_(std::move(program)) {}
+
+  const std::string& program() const noexcept { return program_; }
+
+  /// "platter: message" on standard error, after what went to standard output.
+  void error(std::string_view message) const;
+  void error(const Error& error) const;
+  /// The same, then "Try 'platter --help' ...".
+  void usage_error(std::string_view message) const;
+  void warning(std::string_view message) const;
+  void print(std::string_view text) const;
+
+  /// Runs the task on this thread's ring, with SIGINT and SIGTERM turned into cancel() and SIGUSR1
+  /// into the handler below.
+  template <class T>
+  Result<T> run(Task<T> task) {
+    return ring().run(std::move(task));
+  }
+  Ring& ring();
+  CancelToken& cancel() noexcept { return cancel_; }
+  void on_status_signal(std::function<void()> handler) { on_status_ = std::move(handler); }
+
+  /// The exit code for an error: that of the signal if one asked to stop (and says nothing more),
+  /// else `code`, after the message was printed.
+  int fail_with(const Error& error, int code = kExitError) const;
+
+ private:
+  void handle_signals(unsigned bits);
+
+  std::string program_;
+  std::unique_ptr<Ring> ring_;
+  CancelToken cancel_;
+  int stop_signal_ = 0;
+  std::function<void()> on_status_;
+};
+
+}  // namespace platter::cli

@@ -1,0 +1,209 @@
+#include "src/ops/convert.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "io/bytes.h"
+#include "src/cli/image_arguments.h"
+#include "src/cli/progress_bar.h"
+#include "src/cli/size.h"
+#include "src/cli/verb.h"
+
+namespace platter::cli {
+namespace {
+
+constexpr Option kOptions[] = {
+    {'h', "help", "", "show this help"},
+    {'f', "", "FMT", "the sources' format; default: decided by their content"},
+    {'O', "", "FMT", "the target's format (default: raw)"},
+    {'o', "", "OPTIONS", "name=value,... for the target; -o help lists them"},
+    {'n', "", "", "write into an existing target, don't create it"},
+    {'S', "", "SIZE", "leave out runs of zeroes of SIZE or more (default: 4k); 0: write all"},
+    {'C', "", "", "let the kernel copy where it can (copy_file_range)"},
+    {'W', "", "", "write out of order (platter always does)"},
+    {'m', "", "N", "pieces in flight, 1 to 16 (default: 16)"},
+    {'r', "", "RATE", "bytes each second, at most"},
+    {'t', "", "CACHE", "target: none, directsync, writeback, writethrough, unsafe"},
+    {'T', "", "CACHE", "sources: none, writeback, ... (default: direct I/O where possible)"},
+    {'p', "", "", "show progress"},
+    {'q', "", "", "print nothing but errors"},
+    {'c', "", "", "compress (raw images can't be)"},
+    {'B', "", "FILE", "backing file of the target (raw images have none)"},
+    {'F', "", "FMT", "the backing file's format"},
+    {'l', "", "SNAPSHOT", "convert a snapshot (raw images have none)"},
+    {'U', "force-share", "", "also where another process is writing to a source"},
+    {0, "salvage", "", "go on after read errors: what can't be read becomes zeroes"},
+    {0, "target-is-zero", "", "the existing target reads as zeroes"},
+    {0, "bitmaps", "", "copy persistent bitmaps (raw images have none)"},
+};
+
+constexpr std::uint64_t kSparseMax = 16 * kMiB;
+constexpr unsigned kParallelMax = 16;
+
+std::unexpected<Error> wrong(std::string message) {
+  return fail(ErrorKind::invalid_argument, std::move(message));
+}
+
+Result<void> check_conflicts(const Arguments& arguments) {
+  if (arguments.has("C") && arguments.has("S")) {
+    return wrong("Cannot enable copy offloading when -S is used");
+  }
+  if (arguments.has("C") && arguments.has("c")) {
+    return wrong("Cannot enable copy offloading when -c is used");
+  }
+  if (arguments.has("C") && arguments.has("salvage")) {
+    return wrong("Cannot use copy offloading in salvaging mode");
+  }
+  if (arguments.has("target-is-zero") && !arguments.has("n")) {
+    return wrong("--target-is-zero requires use of -n flag");
+  }
+  if (arguments.has("n") && arguments.has("o")) {
+    return wrong("-o has no effect when skipping image creation");
+  }
+  return {};
+}
+
+Result<std::uint64_t> parse_sparse_size(const Arguments& arguments, const Context& context) {
+  if (!arguments.has("S")) return 4 * kKiB;
+  const Result<std::uint64_t> size = parse_size_argument(
+      arguments.value("S"), "buffer size for sparse output", context.program());
+  if (!size) return fail(size.error().clone());
+  if (is_aligned(*size, kSectorSize) && *size <= kSparseMax) return *size;
+  return wrong(fmt::format(
+      "Invalid buffer size for sparse output specified. Valid sizes are multiples of {} up to {}. "
+      "Select 0 to disable sparse detection (fully allocates output).",
+      kSectorSize, kSparseMax));
+}
+
+Result<unsigned> parse_parallel(const Arguments& arguments) {
+  if (!arguments.has("m")) return 0;
+  const std::string text = arguments.value("m");
+  unsigned count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  if (whole && count >= 1 && count <= kParallelMax) return count;
+  return wrong(fmt::format(
+      "Invalid number of coroutines. Allowed number of coroutines is between 1 and {}",
+      kParallelMax));
+}
+
+Result<void> parse_caches(const Arguments& arguments, ConvertOptions& options) {
+  if (const std::string name = arguments.value("t"); arguments.has("t")) {
+    const std::optional<CacheMode> mode = parse_cache_mode(name);
+    if (!mode) return wrong(fmt::format("Invalid cache option: {}", name));
+    options.target_cache = mode->use;
+    options.target_durability = mode->durability;
+  }
+  if (const std::string name = arguments.value("T"); arguments.has("T")) {
+    const std::optional<CacheMode> mode = parse_cache_mode(name);
+    if (!mode) return wrong(fmt::format("Invalid source cache option: {}", name));
+    options.source_cache = mode->use;
+  }
+  return {};
+}
+
+Result<void> parse_numbers(const Arguments& arguments, const Context& context,
+                           ConvertOptions& options) {
+  const Result<std::uint64_t> sparse = parse_sparse_size(arguments, context);
+  if (!sparse) return fail(sparse.error().clone());
+  options.copy.sparse_size = *sparse;
+  const Result<unsigned> parallel = parse_parallel(arguments);
+  if (!parallel) return fail(parallel.error().clone());
+  options.copy.parallel = *parallel;
+  if (arguments.has("r")) {
+    const Result<std::uint64_t> rate =
+        parse_size_argument(arguments.value("r"), "rate limit", context.program());
+    if (!rate) return fail(rate.error().clone());
+    options.copy.rate_limit = *rate;
+  }
+  return {};
+}
+
+// What only other formats than raw can do.
+Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& options) {
+  if (options.target_format != "raw") {
+    return fail(ErrorKind::unknown_format,
+                fmt::format("Unknown file format '{}'", options.target_format));
+  }
+  if (arguments.has("c")) return wrong("Compression not supported for this file format");
+  if (arguments.has("B")) return wrong("Backing file not supported for file format 'raw'");
+  if (arguments.has("l")) {
+    return wrong("Failed to load snapshot: Block format 'raw' used by device '' does not support "
+                 "temporarily loading internal snapshots");
+  }
+  if (arguments.has("bitmaps")) return wrong("Source lacks bitmap support");
+  return {};
+}
+
+Result<void> parse_target_options(const Arguments& arguments, ConvertOptions& options) {
+  const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
+  if (!given) return fail(given.error().clone());
+  const Result<RawCreateArguments> raw = parse_raw_options(*given);
+  if (!raw) return fail(raw.error().clone());
+  const Result<Preallocation> mode = preallocation_of(*raw);
+  if (!mode) {
+    return fail(mode.error().clone().with_context(
+        fmt::format("{}: error while converting raw", options.target)));
+  }
+  // The size is the sources'; a size given here is passed over, as qemu-img does.
+  options.preallocation = *mode;
+  options.attributes = {.no_cow = raw->no_cow.value_or(false),
+                        .extent_size_hint = raw->extent_size_hint};
+  return {};
+}
+
+Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
+  ConvertOptions options;
+  options.source_format = arguments.value("f");
+  options.target_format = arguments.value("O", "raw");
+  options.force_share = arguments.has("force-share");
+  options.target_mode = arguments.has("n") ? TargetMode::existing : TargetMode::create;
+  options.copy.offload_copy = arguments.has("C");
+  options.copy.salvage = arguments.has("salvage");
+  options.copy.target_is_zero = arguments.has("target-is-zero");
+  options.copy.cancel = &context.cancel();
+  options.policy.follow_references = true;
+  // Who names a size wants the data looked at.
+  options.reflink = !arguments.has("S");
+  Result<void> done = parse_numbers(arguments, context, options);
+  if (done) done = parse_caches(arguments, options);
+  if (done) done = check_conflicts(arguments);
+  if (!done) return fail(std::move(done.error()));
+  if (arguments.positional().size() < 2) return wrong("Must specify image file name");
+  options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);
+  options.target = arguments.positional().back();
+  done = check_raw_limits(arguments, options);
+  if (done) done = parse_target_options(arguments, options);
+  if (!done) return fail(std::move(done.error()));
+  return options;
+}
+
+int run(Context& context, const Arguments& arguments) {
+  if (asks_for_help(arguments.values("o"))) {
+    context.print(raw_options_help());
+    return kExitOk;
+  }
+  Result<ConvertOptions> options = parse(arguments, context);
+  if (!options) return context.fail_with(options.error());
+  const bool quiet = arguments.has("q");
+  ProgressBar bar(context, arguments.has("p") && !quiet, 1.0);
+  options->copy.progress = &bar.progress();
+  options->copy.on_salvage = [&](const Error& error) {
+    if (!quiet) context.warning(error.message());
+  };
+  const Result<ConvertResult> result = context.run(convert(*std::move(options)));
+  if (result) bar.complete();
+  bar.end();
+  return result ? kExitOk : context.fail_with(result.error());
+}
+
+}  // namespace
+
+const Verb kConvert{.name = "convert",
+                    .operands = "SOURCE... TARGET",
+                    .help = "Copies images into a new one, or into an existing one",
+                    .options = kOptions,
+                    .run = run};
+
+}  // namespace platter::cli

@@ -1,0 +1,28 @@
+// Sizes as people write and read them, the way qemu-img has them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "io/error.h"
+
+namespace platter::cli {
+
+/// Parses "1000", "0x1000", "64k", "1.5G", ...: bytes, or with a suffix b, k, M, G, T, P, E
+/// (powers of 1024, any case). A fraction needs a suffix; a hexadecimal number has none.
+/// Errors: invalid_argument (not a size), too_large (over 2^64 - 1).
+Result<std::uint64_t> parse_size(std::string_view text);
+
+/// The same for a named command-line value of at most 2^63 - 1 bytes, with qemu-img's words:
+/// "Invalid image size specified. ..." for `what` = "image size".
+Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_view what,
+                                          std::string_view program);
+
+/// The same for the value of option `name`, with qemu-img's words.
+Result<std::uint64_t> parse_size_option(std::string_view text, std::string_view name);
+
+/// Three significant digits and a binary unit: "1.5 GiB", "512 B".
+std::string human_size(std::uint64_t bytes);
+
+}  // namespace platter::cli

@@ -1,0 +1,154 @@
+#include "src/ops/convert.h"
+
+#include <memory>
+#include <utility>
+
+#include "formats/raw/raw_create.h"
+#include "formats/raw/raw_image.h"
+#include "io/bytes.h"
+#include "src/ops/concat_image.h"
+#include "src/ops/target.h"
+
+namespace platter {
+namespace {
+
+Task<void> in_context(Task<void> task, std::string context) {
+  Result<void> result = co_await std::move(task).result();
+  if (!result) co_await fail(std::move(result.error()).with_context(context));
+}
+
+template <class T>
+Task<T> in_context(Task<T> task, std::string context) {
+  Result<T> result = co_await std::move(task).result();
+  if (!result) co_return fail(std::move(result.error()).with_context(context));
+  co_return std::move(*result);
+}
+
+class Conversion {
+ public:
+  explicit Conversion(ConvertOptions& options) : options_(options) {}
+  Task<ConvertResult> run();
+
+ private:
+  Task<void> open_sources();
+  Task<ConvertResult> into_existing();
+  Task<ConvertResult> into_created();
+  Task<bool> try_reflink(DirectFile& file);
+  bool may_reflink() const;
+  Result<void> check_distinct(const File& target) const;
+  std::string create_context() const {
+    return options_.target + ": error while converting " + options_.target_format;
+  }
+
+  ConvertOptions& options_;
+  std::unique_ptr<Image> source_;
+  std::vector<FileId> source_ids_;
+};
+
+Task<ConvertResult> Conversion::run() {
+  co_await open_sources();
+  const bool existing = options_.target_mode == TargetMode::existing;
+  ConvertResult result = existing ? co_await into_existing() : co_await into_created();
+  co_await source_->close();
+  co_return result;
+}
+
+Task<void> Conversion::open_sources() {
+  std::vector<std::unique_ptr<Image>> parts;
+  for (const std::string& name : options_.sources) {
+    const OpenOptions open{.purpose = OpenPurpose::read_stable,
+                           .format = options_.source_format,
+                           .cache = options_.source_cache,
+                           .force_share = options_.force_share};
+    OpenedImage opened = co_await in_context(open_image(name, open, options_.policy),
+                                             "Could not open '" + name + "'");
+    if (const auto id = opened.image->file().id()) source_ids_.push_back(*id);
+    parts.push_back(std::move(opened.image));
+  }
+  source_ = co_await ConcatImage::make(std::move(parts));
+}
+
+// QEMU's locks refuse this already, unless they were not asked for.
+Result<void> Conversion::check_distinct(const File& target) const {
+  for (const FileId& id : source_ids_) {
+    if (target.id() == id) {
+      return fail(ErrorKind::in_use, "'" + target.name() + "' is a source of this conversion");
+    }
+  }
+  return {};
+}
+
+Task<ConvertResult> Conversion::into_existing() {
+  const OpenOptions open{.purpose = OpenPurpose::write_whole,
+                         .format = options_.target_format,
+                         .cache = options_.target_cache,
+                         .durability = options_.target_durability};
+  OpenedImage opened = co_await in_context(open_image(options_.target, open, options_.policy),
+                                           "Could not open '" + options_.target + "'");
+  Image& target = *opened.image;
+  co_await check_distinct(target.file());
+  if (target.virtual_size() < source_->virtual_size()) {
+    co_return fail(ErrorKind::no_space, "output file is smaller than input file");
+  }
+  ConvertResult result;
+  result.stats = co_await copy_image(*source_, target, options_.copy);
+  co_await target.flush();
+  co_await target.close();
+  co_return result;
+}
+
+Task<ConvertResult> Conversion::into_created() {
+  Target target = co_await in_context(
+      open_target(options_.target, options_.target_cache, options_.target_durability),
+      create_context());
+  DirectFile& file = *target.file;
+  co_await check_distinct(file);
+  co_await in_context(clear_target(file, options_.attributes), create_context());
+  ConvertResult result;
+  result.reflinked = co_await try_reflink(file);
+  if (!result.reflinked) {
+    const ResizeOptions layout{.preallocation = options_.preallocation,
+                               .cancel = options_.copy.cancel};
+    co_await in_context(create_raw(file, source_->virtual_size(), layout), create_context());
+  }
+  const std::unique_ptr<Image> image =
+      co_await RawImage::open(std::move(target.file), options_.target);
+  if (!result.reflinked) {
+    CopyOptions copy = options_.copy;
+    copy.target_is_zero = copy.target_is_zero || !file.traits().is_block_device;
+    result.stats = co_await copy_image(*source_, *image, copy);
+  }
+  co_await complete_target(target.unpublished.get(), file);
+  co_await image->close();
+  co_return result;
+}
+
+bool Conversion::may_reflink() const {
+  const CopyOptions& copy = options_.copy;
+  return options_.reflink && options_.sources.size() == 1 &&
+         options_.preallocation == Preallocation::off && copy.sparse_size != 0 &&
+         copy.rate_limit == 0 && !copy.salvage && source_->format() == "raw" &&
+         !source_->file().traits().is_block_device;
+}
+
+// All of the source's blocks in one call; afterwards the file has the source's size.
+Task<bool> Conversion::try_reflink(DirectFile& file) {
+  if (!may_reflink() || file.traits().is_block_device) co_return false;
+  const std::uint64_t length = co_await source_->file().size();
+  if (length == 0) co_return false;
+  Result<void> cloned = co_await file.clone_from(source_->file(), 0, 0, length).result();
+  if (!cloned && cloned.error().kind() == ErrorKind::unsupported) co_return false;
+  if (!cloned) co_return fail(std::move(cloned.error()));
+  const std::uint64_t size = co_await file.size();
+  if (size < source_->virtual_size()) co_await file.truncate(source_->virtual_size());
+  co_return true;
+}
+
+}  // namespace
+
+Task<ConvertResult> convert(ConvertOptions options) {
+  Conversion conversion(options);
+  co_return co_await conversion.run();
+}
+
+}  // namespace platter

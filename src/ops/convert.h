@@ -1,0 +1,55 @@
+// Converting images into a new or an existing one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/open.h"
+#include "io/cancel.h"
+#include "io/file_attributes.h"
+#include "src/ops/copy_engine.h"
+#include "src/ops/progress.h"
+
+namespace platter {
+
+/// How much `convert` makes itself of the target.
+enum class TargetMode : std::uint8_t {
+  create,    ///< a new file (whole or absent), or an existing file or device made anew in place
+  existing,  ///< an image that is there and keeps its size (`-n`)
+};
+
+struct ConvertOptions {
+  std::vector<std::string> sources;  ///< one after the other
+  std::string source_format;         ///< empty: by content
+  CacheUse source_cache = CacheUse::direct_if_possible;
+  bool force_share = false;
+
+  std::string target;
+  std::string target_format = "raw";
+  CacheUse target_cache = CacheUse::direct_if_possible;
+  Durability target_durability = Durability::on_flush;
+  TargetMode target_mode = TargetMode::create;
+  Preallocation preallocation = Preallocation::off;
+  FileAttributes attributes;
+
+  /// Sharing blocks with the source is tried first, where nothing here asks for the data itself to
+  /// be looked at or moved.
+  bool reflink = true;
+  CopyOptions copy;
+  OpenPolicy policy;
+};
+
+struct ConvertResult {
+  bool reflinked = false;
+  CopyStats stats;
+};
+
+/// When it returns, the target is complete and durable (unless Durability::never). On an error a
+/// target that did not exist does not exist; one that existed may hold a part of the new contents.
+/// Errors carry qemu-img's words before the cause.
+Task<ConvertResult> convert(ConvertOptions options);
+
+}  // namespace platter

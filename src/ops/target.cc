@@ -1,0 +1,59 @@
+#include "src/ops/target.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace platter {
+namespace {
+
+// A dangling link counts as free: what it points at is made.
+bool name_is_free(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) != 0;
+}
+
+bool is_folder(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+}  // namespace
+
+Task<Target> open_target(std::string path, CacheUse cache, Durability durability) {
+  Target target;
+  FileOptions options{
+      .access = Access::read_write, .cache = cache, .durability = durability, .lock = std::nullopt};
+  if (name_is_free(path)) {
+    target.unpublished = co_await NewFile::create(path, options);
+    target.file = target.unpublished->take_file();
+    co_return target;
+  }
+  if (is_folder(path)) co_return fail_errno(EISDIR, "create", path);
+  options.lock = ImageLockRequest{.used = ImageUse::write | ImageUse::resize,
+                                  .unshared = ImageUse::write | ImageUse::resize};
+  Result<std::unique_ptr<DirectFile>> opened = co_await DirectFile::open(path, options).result();
+  // Words that fit the intent: the name was to be made, not just opened.
+  if (!opened && opened.error().os_error() != 0) {
+    co_return fail_errno(opened.error().os_error(), "create", path);
+  }
+  target.file = co_await std::move(opened);
+  co_return target;
+}
+
+Task<void> clear_target(DirectFile& file, FileAttributes attributes) {
+  if (file.traits().is_block_device) co_return;
+  co_await file.truncate(0);
+  co_await set_attributes(file.fd(), attributes, file.name());
+}
+
+Task<void> complete_target(NewFile* unpublished, DirectFile& file) {
+  if (unpublished != nullptr) {
+    co_await unpublished->publish(file);
+  } else {
+    co_await file.flush();
+  }
+}
+
+}  // namespace platter
