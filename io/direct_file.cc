@@ -54,6 +54,7 @@ DirectFile::DirectFile(UniqueFd fd, std::string name, const FileOptions& options
 
 DirectFile::~DirectFile() {
   if (file_.slot >= 0) ring_.unregister_file(file_.slot);
+  if (locked_ && fd_) release_image_lock(fd_.get());
 }
 
 Task<std::unique_ptr<DirectFile>> DirectFile::open(std::string name, FileOptions options) {
@@ -69,7 +70,7 @@ Task<std::unique_ptr<DirectFile>> DirectFile::adopt(UniqueFd fd, std::string nam
 }
 
 Result<void> DirectFile::set_up(const FileOptions& options) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file_.fd, &status) != 0) return error(errno, "stat");
   traits_.is_block_device = S_ISBLK(status.st_mode);
   traits_.read_only = options.access == Access::read_only;
@@ -89,6 +90,11 @@ Result<void> DirectFile::set_up(const FileOptions& options) {
     int sector = 0;
     if (::ioctl(file_.fd, BLKSSZGET, &sector) != 0) return error(errno, "get the sector size of");
     device_sector_ = static_cast<std::uint32_t>(sector);
+    int device_read_only = 0;
+    if (!traits_.read_only && ::ioctl(file_.fd, BLKROGET, &device_read_only) == 0 &&
+        device_read_only != 0) {
+      return error(EROFS, "open");
+    }
   }
   if (!file_.in_memory) file_.slot = ring_.register_file(file_.fd);
   return {};
@@ -124,13 +130,13 @@ Result<std::uint64_t> DirectFile::size_now() const {
     if (::ioctl(file_.fd, BLKGETSIZE64, &bytes) != 0) return error(errno, "get the size of");
     return bytes;
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file_.fd, &status) != 0) return error(errno, "get the size of");
   return static_cast<std::uint64_t>(status.st_size);
 }
 
 Result<std::uint64_t> DirectFile::disk_usage() const {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file_.fd, &status) != 0) return error(errno, "stat");
   return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
@@ -168,8 +174,12 @@ Task<std::size_t> DirectFile::read_aligned(std::uint64_t offset, std::span<std::
     if (result < 0) co_return error(-result, "read", offset + done);
     if (result == 0) break;
     done += static_cast<std::size_t>(result);
-    // A direct read that ends within a block has met the end of the file.
-    if (!is_aligned(done, traits_.request_alignment)) break;
+    if (is_aligned(done, traits_.request_alignment)) continue;
+    // A direct read that ends within a block has met the end of the file; if not: once more.
+    if (offset + done >= co_await size_now()) break;
+    if (attempts >= kFruitlessAttemptsMax) co_return error(EIO, "read", offset + done);
+    co_await back_off(ring_, attempts++);
+    done = align_down(done, traits_.request_alignment);
   }
   co_return done;
 }
@@ -296,20 +306,22 @@ Task<void> DirectFile::write_tail(std::uint64_t offset, std::span<const std::byt
   // Blocking calls, and rare: at most one block, at the very end of the file.
   const int os_error = co_await ring_.offload([fd, offset, data] {
     for (std::size_t done = 0; done < data.size();) {
-      const ssize_t count = ::pwrite(fd, data.data() + done, data.size() - done,
-                                     static_cast<off_t>(offset + done));
-      if (count < 0 && errno != EINTR) return errno;
+      const ssize_t count =
+          ::pwrite(fd, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+      if (count == 0) return ENOSPC;
+      if (count < 0 && !is_transient(-errno)) return errno;
       if (count > 0) done += static_cast<std::size_t>(count);
     }
     // Back on the device and out of the page cache before direct I/O meets this block again.
-    constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                               SYNC_FILE_RANGE_WAIT_AFTER;
+    constexpr unsigned kWait =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     const auto at = static_cast<off_t>(offset);
     const auto length = static_cast<off_t>(data.size());
-    if (::sync_file_range(fd, at, length, kWait) != 0 && errno != ESPIPE && errno != ENOSYS) {
-      return errno;
-    }
-    return 0;
+    int result = 0;
+    do {
+      result = ::sync_file_range(fd, at, length, kWait);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 || errno == ESPIPE || errno == ENOSYS ? 0 : errno;
   });
   if (os_error != 0) co_await error(os_error, "write", offset);
 }
@@ -620,8 +632,7 @@ Task<std::uint64_t> DirectFile::copy_from(File& source, std::uint64_t source_off
     auto in = static_cast<off_t>(source_offset);
     auto out = static_cast<off_t>(offset);
     while (result.count < length) {
-      const ssize_t count =
-          ::copy_file_range(source_fd, &in, fd, &out, length - result.count, 0);
+      const ssize_t count = ::copy_file_range(source_fd, &in, fd, &out, length - result.count, 0);
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) result.os_error = errno;
       if (count <= 0) break;

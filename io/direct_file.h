@@ -127,9 +127,9 @@ class DirectFile final : public File {
   RingFile file_;
   Durability durability_;
   bool locked_ = false;
-  bool can_punch_ = true;       // cleared when the file said EOPNOTSUPP
-  bool can_zero_range_ = true;  // likewise
-  bool can_reserve_ = true;     // likewise
+  bool can_punch_ = true;            // cleared when the file said EOPNOTSUPP
+  bool can_zero_range_ = true;       // likewise
+  bool can_reserve_ = true;          // likewise
   std::uint32_t device_sector_ = 1;  // of a block device, in bytes
   AsyncMutex flushing_;
   std::uint64_t flushes_ = 0;  // completed

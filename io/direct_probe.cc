@@ -33,7 +33,7 @@ std::unexpected<Error> wrong_type(const std::string& name, mode_t mode) {
 
 // Btrfs serves unaligned direct requests too, through the page cache: a trial shows nothing.
 bool refuses_unaligned(int fd) {
-  struct statfs status {};
+  struct statfs status{};
   return ::fstatfs(fd, &status) == 0 && status.f_type != BTRFS_SUPER_MAGIC;
 }
 
@@ -45,7 +45,7 @@ std::uint32_t probe_request_alignment(int fd) {
   };
   const std::unique_ptr<void, FreeDeleter> memory(std::aligned_alloc(4096, 4096));
   if (!memory) return kSafeAlignment;
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0 || status.st_size == 0) return kSafeAlignment;
   for (std::uint32_t size = 512; size < kSafeAlignment; size *= 2) {
     if (::pread(fd, memory.get(), size, 0) > 0) return size;
@@ -54,7 +54,7 @@ std::uint32_t probe_request_alignment(int fd) {
 }
 
 DirectAlignment find_alignment(int fd, bool is_block_device) {
-  struct ::statx status {};
+  struct ::statx status{};
   constexpr unsigned kMask = STATX_DIOALIGN;
   if (::statx(fd, "", AT_EMPTY_PATH, kMask, &status) == 0 && (status.stx_mask & kMask) != 0) {
     if (status.stx_dio_offset_align == 0) return {};
@@ -84,7 +84,7 @@ Task<UniqueFd> open_checked(std::string name, Access access, Durability durabili
   const int path_fd = co_await ring.openat(AT_FDCWD, name.c_str(), O_PATH | O_CLOEXEC, 0);
   if (path_fd < 0) co_return fail_errno(-path_fd, "open", name);
   const UniqueFd path(path_fd);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(path.get(), &status) != 0) co_return fail_errno(errno, "stat", name);
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
     co_return wrong_type(name, status.st_mode);
@@ -103,14 +103,17 @@ Task<UniqueFd> open_checked(std::string name, Access access, Durability durabili
 
 Result<UniqueFd> reopen_buffered(int fd, const std::string& name, Durability durability) {
   const int sync = durability == Durability::every_write ? O_DSYNC : 0;
-  const int opened = ::open(descriptor_path(fd).c_str(), O_RDWR | O_CLOEXEC | sync);
+  int opened = -1;
+  do {
+    opened = ::open(descriptor_path(fd).c_str(), O_RDWR | O_CLOEXEC | sync);
+  } while (opened < 0 && errno == EINTR);
   if (opened < 0) return fail_errno(errno, "reopen", name);
   return UniqueFd(opened);
 }
 
 Result<DirectAlignment> enable_direct(int fd, const std::string& name, CacheUse cache) {
   if (cache == CacheUse::buffered) return DirectAlignment{};
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat", name);
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return fail_errno(errno, "get the flags of", name);
@@ -122,7 +125,7 @@ Result<DirectAlignment> enable_direct(int fd, const std::string& name, CacheUse 
 }
 
 bool lives_in_memory(int fd) noexcept {
-  struct statfs status {};
+  struct statfs status{};
   if (::fstatfs(fd, &status) != 0) return false;
   return status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
 }

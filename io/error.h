@@ -61,7 +61,7 @@ class [[nodiscard]] Error {
   std::string_view path() const noexcept;
   /// Byte offset in that file.
   std::optional<std::uint64_t> offset() const noexcept;
-  /// One line without a final period: "Could not read 'a.img' at offset 4096: Input/output error".
+  /// One line without a final period (QEMU's two for a conflict of image locks): "Could not read 'a.img' at offset 4096: Input/output error".
   std::string message() const;
   /// The last part of message(): the reason alone, "Input/output error".
   std::string reason() const;

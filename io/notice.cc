@@ -24,9 +24,13 @@ void set_notice_handler(NoticeHandler handler) {
 }
 
 void notice_once(const std::string& text) {
-  std::lock_guard lock(notices().mutex);
-  if (!notices().handler || !notices().told.insert(text).second) return;
-  notices().handler(text);
+  NoticeHandler handler;
+  {
+    std::lock_guard lock(notices().mutex);
+    if (!notices().handler || !notices().told.insert(text).second) return;
+    handler = notices().handler;
+  }
+  handler(text);  // without the lock: it may give a notice itself
 }
 
 }  // namespace platter

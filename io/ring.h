@@ -130,7 +130,7 @@ class Ring final : public RunLoop {
   /// Aligned memory for I/O on this thread, partly registered with the kernel.
   BufferPool& buffers() noexcept { return buffers_; }
 
-  /// Any thread: has work.run() called on the ring's thread. A loop that has nothing else to wait
+  /// Any thread, as long as the ring outlives the call: has work.run() called on the ring's thread. A loop that has nothing else to wait
   /// for needs a hold (below) to wait for remote work.
   void post_remote(RemoteWork& work) noexcept;
   /// While held, an idle loop waits for remote work instead of calling it a deadlock. Ring's thread.

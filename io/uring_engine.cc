@@ -247,9 +247,8 @@ class UringEngine final : public RingEngine {
 };
 
 // Newest first: each step back leaves out flags that an older kernel refuses with EINVAL.
-Result<io_uring> set_up(const RingOptions& options, RingFeatures& features) {
+std::vector<RingFeatures> set_up_attempts(const RingFeatures& allow) {
   std::vector<RingFeatures> attempts;
-  const RingFeatures& allow = options.allow;
   if (allow.single_issuer && allow.defer_taskrun) {
     attempts.push_back({.single_issuer = true, .defer_taskrun = true});
   }
@@ -258,17 +257,32 @@ Result<io_uring> set_up(const RingOptions& options, RingFeatures& features) {
   }
   if (allow.coop_taskrun) attempts.push_back({.coop_taskrun = true});
   attempts.push_back({});
+  return attempts;
+}
+
+// Returns 0 or a negative errno value.
+int set_up_one(unsigned depth, const RingFeatures& attempt, io_uring& ring) {
+  io_uring_params params{};
+  if (attempt.single_issuer) params.flags |= IORING_SETUP_SINGLE_ISSUER;
+  if (attempt.defer_taskrun) params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+  if (attempt.coop_taskrun) params.flags |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+  return io_uring_queue_init_params(depth, &ring, &params);
+}
+
+Result<io_uring> set_up(const RingOptions& options, RingFeatures& features) {
+  constexpr unsigned kDepthMin = 8;
   int failure = 0;
-  for (const RingFeatures& attempt : attempts) {
-    io_uring_params params{};
-    if (attempt.single_issuer) params.flags |= IORING_SETUP_SINGLE_ISSUER;
-    if (attempt.defer_taskrun) params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-    if (attempt.coop_taskrun) params.flags |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-    io_uring ring{};
-    failure = -io_uring_queue_init_params(options.depth, &ring, &params);
-    if (failure == 0) {
-      features = attempt;
-      return ring;
+  for (const RingFeatures& attempt : set_up_attempts(options.allow)) {
+    // The queues are locked memory, which a limit (ulimit -l) can be short of: small ones still
+    // beat threads.
+    for (unsigned depth = options.depth;; depth /= 4) {
+      io_uring ring{};
+      failure = -set_up_one(depth, attempt, ring);
+      if (failure == 0) {
+        features = attempt;
+        return ring;
+      }
+      if (failure != ENOMEM || depth / 4 < kDepthMin) break;
     }
     if (failure != EINVAL) break;
   }

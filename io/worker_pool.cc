@@ -29,10 +29,14 @@ void WorkerPool::submit(WorkerJob& job) {
   tail_ = &job.next_;
   ++queued_;
   if (queued_ > idle_ && threads_.size() < threads_max_) {
-    // Signals are for the thread that runs the program's loop, never for a worker.
+    // Signals are for the thread that runs the program's loop, never for a worker; except for those
+    // that a thread brings on itself: blocked, they would end the process without their handler.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+      sigdelset(&all, own);
+    }
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
       threads_.emplace_back([this] { work(); });

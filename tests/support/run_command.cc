@@ -1,0 +1,148 @@
+#include "tests/support/run_command.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "io/check.h"
+#include "io/unique_fd.h"
+
+namespace platter::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Pipe {
+  UniqueFd read_end;
+  UniqueFd write_end;
+};
+
+Pipe make_pipe() {
+  std::array<int, 2> ends{};
+  PLATTER_CHECK(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// Between fork() and exec() only async-signal-safe calls: everything else was made before.
+[[noreturn]] void become(char* const* argv, char* const* environment, const char* folder,
+                         const std::array<int, 3>& fds) {
+  ::setpgid(0, 0);
+  for (int n = 0; n < 3; ++n) ::dup2(fds[static_cast<std::size_t>(n)], n);
+  if (*folder != '\0' && ::chdir(folder) != 0) ::_exit(127);
+  ::execvpe(argv[0], argv, environment);
+  ::dprintf(2, "%s: %s\n", argv[0], ::strerrordesc_np(errno));
+  ::_exit(127);
+}
+
+std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
+  std::vector<std::string> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view line(*entry);
+    const auto replaces = [line](const std::string& addition) {
+      return line.starts_with(addition.substr(0, addition.find('=') + 1));
+    };
+    if (std::ranges::none_of(additions, replaces)) all.emplace_back(line);
+  }
+  all.insert(all.end(), additions.begin(), additions.end());
+  return all;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& strings) {
+  std::vector<char*> array;
+  for (std::string& string : strings) array.push_back(string.data());
+  array.push_back(nullptr);
+  return array;
+}
+
+// Takes what is there; closes the pipe at its end.
+void drain(UniqueFd& fd, std::string& into) {
+  std::array<char, 65536> chunk;
+  const ssize_t count = ::read(fd.get(), chunk.data(), chunk.size());
+  if (count > 0) into.append(chunk.data(), static_cast<std::size_t>(count));
+  if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN)) fd = UniqueFd();
+}
+
+// Gives what fits; closes the pipe when all is given or nobody listens.
+void feed(UniqueFd& fd, std::string_view& input) {
+  const ssize_t count = ::write(fd.get(), input.data(), input.size());
+  if (count > 0) input.remove_prefix(static_cast<std::size_t>(count));
+  if (input.empty() || (count < 0 && errno != EINTR && errno != EAGAIN)) fd = UniqueFd();
+}
+
+}  // namespace
+
+CommandResult run_command(const Command& command) {
+  PLATTER_CHECK(!command.argv.empty());
+  std::vector<std::string> arguments = command.argv;
+  std::vector<std::string> environment = environment_with(command.env);
+  const std::vector<char*> argv = pointers(arguments);
+  const std::vector<char*> envp = pointers(environment);
+  Pipe in = make_pipe();
+  Pipe out = make_pipe();
+  Pipe err = make_pipe();
+
+  const pid_t child = ::fork();
+  PLATTER_CHECK(child >= 0);
+  if (child == 0) {
+    become(argv.data(), envp.data(), command.folder.c_str(),
+           {in.read_end.get(), out.write_end.get(), err.write_end.get()});
+  }
+  ::setpgid(child, child);  // both do it, so that it holds whoever comes first
+  in.read_end = UniqueFd();
+  out.write_end = UniqueFd();
+  err.write_end = UniqueFd();
+  ::fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
+  struct sigaction ignore{};
+  ignore.sa_handler = SIG_IGN;
+  struct sigaction before{};
+  ::sigaction(SIGPIPE, &ignore, &before);
+
+  CommandResult result;
+  std::string_view input = command.input;
+  if (input.empty()) in.write_end = UniqueFd();
+  const Clock::time_point deadline = Clock::now() + command.timeout;
+  while (out.read_end || err.read_end) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) {
+      result.timed_out = true;
+      ::kill(-child, SIGKILL);
+      break;
+    }
+    std::array<pollfd, 3> polled{{{out.read_end.get(), POLLIN, 0},
+                                  {err.read_end.get(), POLLIN, 0},
+                                  {in.write_end.get(), POLLOUT, 0}}};
+    ::poll(polled.data(), polled.size(), static_cast<int>(left.count()));
+    if (polled[0].revents != 0) drain(out.read_end, result.out);
+    if (polled[1].revents != 0) drain(err.read_end, result.err);
+    if (polled[2].revents != 0) feed(in.write_end, input);
+  }
+  ::sigaction(SIGPIPE, &before, nullptr);
+
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) PLATTER_CHECK(errno == EINTR);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+bool have_program(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::string_view folders = path != nullptr ? path : "";
+  while (!folders.empty()) {
+    const std::size_t end = std::min(folders.find(':'), folders.size());
+    const std::string file = std::string(folders.substr(0, end)) + "/" + program;
+    if (::access(file.c_str(), X_OK) == 0) return true;
+    folders.remove_prefix(std::min(end + 1, folders.size()));
+  }
+  return false;
+}
+
+}  // namespace platter::test
