@@ -16,12 +16,17 @@ using namespace std::string_view_literals;
 
 // The signatures of QEMU's drivers, as their formats' documents give them.
 constexpr Signature kSignatures[] = {
-    {"qcow2", 0, "QFI\xfb\0\0\0\2"sv}, {"qcow2", 0, "QFI\xfb\0\0\0\3"sv},
-    {"qcow", 0, "QFI\xfb\0\0\0\1"sv},  {"luks", 0, "LUKS\xba\xbe"sv},
-    {"qed", 0, "QED\0"sv},             {"vmdk", 0, "KDMV"sv},
-    {"vmdk", 0, "COWD"sv},             {"vdi", 0x40, "\x7f\x10\xda\xbe"sv},
-    {"vhdx", 0, "vhdxfile"sv},         {"vpc", 0, "conectix"sv},
-    {"parallels", 0, "WithoutFreeSpace"sv}, {"parallels", 0, "WithouFreSpacExt"sv},
+    {"qcow", 0, "QFI\xfb\0\0\0\1"sv},
+    {"qcow2", 0, "QFI\xfb"sv},  // of any later version: never raw
+    {"luks", 0, "LUKS\xba\xbe"sv},
+    {"qed", 0, "QED\0"sv},
+    {"vmdk", 0, "KDMV"sv},
+    {"vmdk", 0, "COWD"sv},
+    {"vdi", 0x40, "\x7f\x10\xda\xbe"sv},
+    {"vhdx", 0, "vhdxfile"sv},
+    {"vpc", 0, "conectix"sv},
+    {"parallels", 0, "WithoutFreeSpace"sv},
+    {"parallels", 0, "WithouFreSpacExt"sv},
     {"bochs", 0, "Bochs Virtual HD Image"sv},
 };
 

@@ -104,7 +104,7 @@ Task<void> resize_raw(File& file, std::uint64_t before, std::uint64_t size, Resi
     co_return;
   }
   if (size <= before) {
-    if (options.preallocation != Preallocation::off) {
+    if (size < before && options.preallocation != Preallocation::off) {
       co_await fail(ErrorKind::invalid_argument,
                     "Preallocation can only be used for growing images");
     }

@@ -43,6 +43,17 @@ const Option& find_option(std::span<const Option> options, int code) {
   return *std::ranges::find_if(options, [code](const Option& o) { return o.letter == code; });
 }
 
+// After an error getopt stands behind the word that it is about, or, within a cluster of letters, on
+// it.
+std::string word_in_question(const std::vector<char*>& argv, int next, int letter) {
+  const auto at = static_cast<std::size_t>(next);
+  const std::string_view before = argv[at - 1];
+  const bool is_letter = letter > 0 && letter < kLongOnly;
+  const bool holds_it = before.starts_with('-') && before.find(static_cast<char>(letter)) != before.npos;
+  if (is_letter && !holds_it && argv[at] != nullptr) return argv[at];
+  return std::string(before);
+}
+
 }  // namespace
 
 Result<Arguments> Arguments::parse(std::span<const Option> options,
@@ -63,7 +74,7 @@ Result<Arguments> Arguments::parse(std::span<const Option> options,
     const int code = ::getopt_long(argc, argv.data(), tables.letters.c_str(), tables.longs.data(),
                                    nullptr);
     if (code == -1) break;
-    const std::string shown = argv[optind - 1];
+    const std::string shown = word_in_question(argv, optind, optopt);
     if (code == '?') {
       return fail(ErrorKind::invalid_argument, fmt::format("unrecognized option '{}'", shown));
     }

@@ -54,7 +54,7 @@ std::string describe(const CompareResult& result) {
 int run(Context& context, const Arguments& arguments) {
   const std::string cache_name = arguments.value("T");
   const std::optional<CacheMode> cache =
-      cache_name.empty() ? CacheMode() : parse_cache_mode(cache_name);
+      arguments.has("T") ? parse_cache_mode(cache_name) : CacheMode();
   if (!cache) {
     context.error(fmt::format("Invalid source cache option: {}", cache_name));
     return kExitOpenFailed;

@@ -64,6 +64,8 @@ Ring& Context::ring() {
   catch_signal(SIGINT, static_cast<int>(SA_RESETHAND));
   catch_signal(SIGTERM, static_cast<int>(SA_RESETHAND));
   catch_signal(SIGUSR1, 0);
+  // A limit on file sizes is an error like any other (EFBIG), not a death.
+  ::signal(SIGXFSZ, SIG_IGN);
   set_notice_handler([this](std::string_view text) { error(fmt::format("note: {}", text)); });
   return *ring_;
 }

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <cstdlib>
 
 #include "io/bytes.h"
 #include "src/cli/image_arguments.h"
@@ -46,11 +46,11 @@ std::unexpected<Error> wrong(std::string message) {
 }
 
 Result<void> check_conflicts(const Arguments& arguments) {
-  if (arguments.has("C") && arguments.has("S")) {
-    return wrong("Cannot enable copy offloading when -S is used");
-  }
   if (arguments.has("C") && arguments.has("c")) {
     return wrong("Cannot enable copy offloading when -c is used");
+  }
+  if (arguments.has("C") && arguments.has("S")) {
+    return wrong("Cannot enable copy offloading when -S is used");
   }
   if (arguments.has("C") && arguments.has("salvage")) {
     return wrong("Cannot use copy offloading in salvaging mode");
@@ -79,26 +79,26 @@ Result<std::uint64_t> parse_sparse_size(const Arguments& arguments, const Contex
 Result<unsigned> parse_parallel(const Arguments& arguments) {
   if (!arguments.has("m")) return 0;
   const std::string text = arguments.value("m");
-  unsigned count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (whole && count >= 1 && count <= kParallelMax) return count;
+  char* end = nullptr;
+  const long count = std::strtol(text.c_str(), &end, 0);  // what is too large becomes LONG_MAX
+  const bool whole = !text.empty() && *end == '\0';
+  if (whole && count >= 1 && count <= long{kParallelMax}) return static_cast<unsigned>(count);
   return wrong(fmt::format(
       "Invalid number of coroutines. Allowed number of coroutines is between 1 and {}",
       kParallelMax));
 }
 
 Result<void> parse_caches(const Arguments& arguments, ConvertOptions& options) {
+  if (const std::string name = arguments.value("T"); arguments.has("T")) {
+    const std::optional<CacheMode> mode = parse_cache_mode(name);
+    if (!mode) return wrong(fmt::format("Invalid source cache option: {}", name));
+    options.source_cache = mode->use;
+  }
   if (const std::string name = arguments.value("t"); arguments.has("t")) {
     const std::optional<CacheMode> mode = parse_cache_mode(name);
     if (!mode) return wrong(fmt::format("Invalid cache option: {}", name));
     options.target_cache = mode->use;
     options.target_durability = mode->durability;
-  }
-  if (const std::string name = arguments.value("T"); arguments.has("T")) {
-    const std::optional<CacheMode> mode = parse_cache_mode(name);
-    if (!mode) return wrong(fmt::format("Invalid source cache option: {}", name));
-    options.source_cache = mode->use;
   }
   return {};
 }
@@ -122,12 +122,16 @@ Result<void> parse_numbers(const Arguments& arguments, const Context& context,
 
 // What only other formats than raw can do.
 Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& options) {
-  if (options.target_format != "raw") {
+  // An existing target's format is checked when it is opened.
+  if (options.target_format != "raw" && options.target_mode == TargetMode::create) {
     return fail(ErrorKind::unknown_format,
                 fmt::format("Unknown file format '{}'", options.target_format));
   }
   if (arguments.has("c")) return wrong("Compression not supported for this file format");
   if (arguments.has("B")) return wrong("Backing file not supported for file format 'raw'");
+  if (arguments.has("F")) {
+    return wrong("Backing file format not supported for file format 'raw'");
+  }
   if (arguments.has("l")) {
     return wrong("Failed to load snapshot: Block format 'raw' used by device '' does not support "
                  "temporarily loading internal snapshots");
@@ -181,7 +185,12 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
 
 int run(Context& context, const Arguments& arguments) {
   if (asks_for_help(arguments.values("o"))) {
-    context.print(raw_options_help());
+    const std::string format = arguments.value("O", "raw");
+    if (format != "raw") {
+      context.error(fmt::format("Unknown file format '{}'", format));
+      return kExitError;
+    }
+    context.print(raw_options_help(/*with_file=*/!arguments.positional().empty()));
     return kExitOk;
   }
   Result<ConvertOptions> options = parse(arguments, context);

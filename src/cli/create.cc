@@ -22,17 +22,15 @@ constexpr Option kOptions[] = {
     {'q', "", "", "print nothing but errors"},
 };
 
-constexpr std::string_view kHelpWithoutFile =
-    "Supported raw options:\n"
-    "  size=<size>            - Virtual disk size\n"
-    "\n"
-    "The protocol level may support further options.\n"
-    "Specify the target filename to include those options.\n";
-
 struct Request {
   CreateOptions create;
   RawCreateArguments raw;
 };
+
+Result<void> check_format(const std::string& format) {
+  if (format == "raw") return {};
+  return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
+}
 
 Result<std::uint64_t> decide_size(const RawCreateArguments& raw,
                                   std::optional<std::uint64_t> given) {
@@ -48,9 +46,8 @@ Result<Request> make_request(const Arguments& arguments, std::optional<std::uint
   Request request;
   request.create.filename = arguments.positional().front();
   request.create.format = arguments.value("f", "raw");
-  if (request.create.format != "raw") {
-    return fail(ErrorKind::unknown_format,
-                fmt::format("Unknown file format '{}'", request.create.format));
+  if (const auto known = check_format(request.create.format); !known) {
+    return fail(known.error().clone());
   }
   if (arguments.has("b")) {
     return fail(ErrorKind::unsupported, "Backing file not supported for file format 'raw'");
@@ -71,12 +68,21 @@ Result<Request> make_request(const Arguments& arguments, std::optional<std::uint
   return request;
 }
 
+// As it could be given again: a comma within a value is doubled.
+std::string escaped(std::string_view value) {
+  std::string text;
+  for (const char letter : value) text.append(letter == ',' ? 2 : 1, letter);
+  return text;
+}
+
 std::string formatting_line(const Request& request) {
   const RawCreateArguments& raw = request.raw;
   std::string line = fmt::format("Formatting '{}', fmt={} size={}", request.create.filename,
                                  request.create.format, request.create.size);
-  if (raw.no_cow) line += fmt::format(" nocow={}", *raw.no_cow ? "on" : "off");
-  if (raw.preallocation_text) line += fmt::format(" preallocation={}", *raw.preallocation_text);
+  if (raw.no_cow) line += fmt::format(" nocow={}", raw.no_cow_text);
+  if (raw.preallocation_text) {
+    line += fmt::format(" preallocation={}", escaped(*raw.preallocation_text));
+  }
   if (raw.extent_size_hint) line += fmt::format(" extent_size_hint={}", *raw.extent_size_hint);
   return line + "\n";
 }
@@ -101,7 +107,10 @@ Result<void> create(Context& context, Request request) {
 int run(Context& context, const Arguments& arguments) {
   const auto& operands = arguments.positional();
   if (asks_for_help(arguments.values("o"))) {
-    context.print(operands.empty() ? kHelpWithoutFile : raw_options_help());
+    if (const auto known = check_format(arguments.value("f", "raw")); !known) {
+      return context.fail_with(known.error());
+    }
+    context.print(raw_options_help(/*with_file=*/!operands.empty()));
     return kExitOk;
   }
   if (const auto options = parse_create_options(arguments.values("o")); !options) {

@@ -61,6 +61,7 @@ Result<RawCreateArguments> parse_raw_options(const std::vector<CreateOption>& op
         return fail(ErrorKind::invalid_argument, "Parameter 'nocow' expects 'on' or 'off'");
       }
       parsed.no_cow = on;
+      parsed.no_cow_text = value;
     } else if (name == "preallocation") {
       parsed.preallocation_text = value;
     } else {
@@ -70,7 +71,14 @@ Result<RawCreateArguments> parse_raw_options(const std::vector<CreateOption>& op
   return parsed;
 }
 
-std::string_view raw_options_help() {
+std::string_view raw_options_help(bool with_file) {
+  if (!with_file) {
+    return "Supported raw options:\n"
+           "  size=<size>            - Virtual disk size\n"
+           "\n"
+           "The protocol level may support further options.\n"
+           "Specify the target filename to include those options.\n";
+  }
   return "Supported options:\n"
          "  extent_size_hint=<size> - Extent size hint for the image file, 0 to disable\n"
          "  nocow=<bool (on/off)>  - Turn off copy-on-write (valid only on btrfs)\n"

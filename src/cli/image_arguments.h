@@ -39,12 +39,13 @@ struct RawCreateArguments {
   /// Given last, as qemu-img prints it after "Formatting".
   std::optional<std::string> preallocation_text;
   std::optional<bool> no_cow;
+  std::string no_cow_text;  ///< as given
   std::optional<std::uint64_t> extent_size_hint;
 };
 /// Errors: invalid_argument, in qemu-img's words.
 Result<RawCreateArguments> parse_raw_options(const std::vector<CreateOption>& options);
-/// The `-o help` text for raw on a file.
-std::string_view raw_options_help();
+/// The `-o help` text for raw; `with_file` says whether what files add is known.
+std::string_view raw_options_help(bool with_file);
 /// Decides what preallocation_text means. Errors: invalid_argument, in qemu-img's words.
 Result<Preallocation> preallocation_of(const RawCreateArguments& arguments);
 

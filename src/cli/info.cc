@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <cctype>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
@@ -35,6 +37,17 @@ nlohmann::ordered_json to_json(const ImageInfo& info) {
   return json;
 }
 
+// The same text as qemu-img's: ASCII alone, with capital letters in "\\u00E4".
+std::string in_qemu_style(std::string json) {
+  for (std::size_t at = json.find('\\'); at != std::string::npos; at = json.find('\\', at + 2)) {
+    if (json[at + 1] != 'u') continue;
+    for (char& digit : std::span(json).subspan(at + 2, 4)) {
+      digit = static_cast<char>(std::toupper(static_cast<unsigned char>(digit)));
+    }
+  }
+  return json;
+}
+
 std::string to_text(const ImageInfo& info) {
   std::string text = fmt::format(
       "image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.filename,
@@ -65,7 +78,8 @@ int run(Context& context, const Arguments& arguments) {
   if (arguments.has("backing-chain")) {
     document = nlohmann::ordered_json::array({std::move(document)});
   }
-  context.print(document.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  context.print(in_qemu_style(
+      document.dump(4, ' ', true, nlohmann::ordered_json::error_handler_t::replace) + "\n"));
   return kExitOk;
 }
 

@@ -1,7 +1,10 @@
 // platter: the command-line tool. `platter VERB ...`, or a link named qemu-img to it.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -37,13 +40,13 @@ const Verb* find_verb(std::string_view name) {
 }
 
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
-  if (verb.last_may_be_negative && words.empty()) {
+  const bool asks_help =
+      std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end();
+  if (verb.last_may_be_negative && words.size() < 2 && !asks_help) {
     context.usage_error("Not enough arguments");
     return verb.usage_exit;
   }
   std::string last;
-  const bool asks_help =
-      std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end();
   const bool hide_last = verb.last_may_be_negative && !asks_help;
   if (hide_last) {
     // A size like -1G would be taken for options.
@@ -63,9 +66,11 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
   return verb.run(context, *arguments);
 }
 
-int run_tool(const std::vector<std::string>& words) {
-  const std::string& path = words.front();
+int run_tool(std::vector<std::string> words) {
+  const std::string path = words.front();
   Context context(path.substr(path.rfind('/') + 1));
+  const bool options_end = words.size() > 1 && words[1] == "--";
+  if (options_end) words.erase(words.begin() + 1);
   if (words.size() < 2) {
     context.usage_error("Not enough arguments");
     return kExitError;
@@ -91,15 +96,30 @@ int run_tool(const std::vector<std::string>& words) {
   return run_verb(context, *verb, {words.begin() + 2, words.end()});
 }
 
+// Where standard output is closed an image must not be opened as its descriptor. What is put there
+// fails as a closed one does.
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest free one: fd
+  }
+}
+
 }  // namespace
 }  // namespace platter::cli
 
 int main(int argc, char** argv) {
+  platter::cli::occupy_standard_descriptors();
   const std::vector<std::string> words(argv, argv + argc);
   const int code = platter::cli::run_tool(words);
   // Output that could not be written is a failure, whatever else went well.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::perror(argv[0]);
+  const bool flushed = std::fflush(stdout) == 0;
+  if (!flushed || std::ferror(stdout) != 0) {
+    // What made an earlier write fail is no longer known.
+    const std::string reason = flushed ? "" : ": " + platter::errno_text(errno);
+    const std::string& path = words.front();
+    fmt::print(stderr, "{}: Could not write to standard output{}\n",
+               path.substr(path.rfind('/') + 1), reason);
     return code != 0 ? code : 1;
   }
   return code;

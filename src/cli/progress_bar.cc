@@ -46,7 +46,7 @@ void ProgressBar::changed(const Progress& progress) {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_drawn_ < kRedraw) return;
     last_drawn_ = now;
-    draw(progress);
+    draw(progress, progress.percent() / 100);
     return;
   }
   const double percent = progress.percent();
@@ -59,9 +59,8 @@ void ProgressBar::print_percent(double percent) {
   std::fflush(stdout);
 }
 
-void ProgressBar::draw(const Progress& progress) {
+void ProgressBar::draw(const Progress& progress, double part) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
-  const double part = progress.percent() / 100;
   const double rate = elapsed.count() > 0 ? static_cast<double>(progress.done()) / elapsed.count() : 0;
   const double left = rate > 0 ? static_cast<double>(progress.total() - progress.done()) / rate : 0;
   const auto filled = static_cast<std::size_t>(part * kBarWidth);
@@ -77,7 +76,7 @@ void ProgressBar::draw(const Progress& progress) {
 void ProgressBar::complete() {
   if (!shown_) return;
   if (terminal_) {
-    draw(progress_);
+    draw(progress_, 1);  // also where there was nothing to do
   } else {
     print_percent(100);
   }

@@ -28,7 +28,7 @@ class ProgressBar {
 
  private:
   void changed(const Progress& progress);
-  void draw(const Progress& progress);
+  void draw(const Progress& progress, double part);
   void print_percent(double percent);
 
   Context& context_;

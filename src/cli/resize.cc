@@ -56,7 +56,7 @@ struct Request {
 Task<void> resize_image(Context& context, Request request) {
   const OpenedImage opened =
       co_await open_named(request.name, {.purpose = OpenPurpose::resize, .format = request.format});
-  if (opened.format_was_guessed && opened.image->format() == "raw") warn_of_guess(request.name);
+  if (opened.format_was_guessed && opened.image->format() == "raw") warn_of_guess(opened.image->filename());
   Image& image = *opened.image;
   const std::uint64_t current = image.virtual_size();
   const std::uint64_t total = co_await total_size(request.size, current);

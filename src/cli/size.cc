@@ -1,13 +1,13 @@
 #include "src/cli/size.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "io/bytes.h"
 
@@ -52,12 +52,9 @@ Result<std::uint64_t> parse_hex(std::string_view text) {
 
 // "0.digits" of `unit`, rounded to the nearest byte.
 std::uint64_t fraction_of(std::string_view digits, std::uint64_t unit) {
+  const std::string text = fmt::format("0.{}", digits);
   double fraction = 0;
-  double scale = 0.1;
-  for (const char digit : digits) {
-    fraction += scale * (digit - '0');
-    scale /= 10;
-  }
+  std::from_chars(text.data(), text.data() + text.size(), fraction);
   return static_cast<std::uint64_t>(std::llround(fraction * static_cast<double>(unit)));
 }
 
@@ -73,13 +70,13 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   const std::string_view whole = take_digits(rest);
   if (whole.empty()) return not_a_size(text);
   std::string_view fraction;
-  const bool has_point = rest.starts_with('.');
-  if (has_point) {
+  if (rest.starts_with('.')) {
     rest.remove_prefix(1);
     fraction = take_digits(rest);
   }
   const std::optional<std::uint64_t> unit = unit_of(rest);
-  const bool fraction_of_bytes = has_point && (rest.empty() || unit == std::uint64_t{1});
+  const bool fraction_of_bytes =
+      unit == std::uint64_t{1} && fraction.find_first_not_of('0') != std::string_view::npos;
   if (!unit || fraction_of_bytes) return not_a_size(text);
 
   std::uint64_t value = 0;
@@ -97,8 +94,8 @@ Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_vie
   Result<std::uint64_t> size = parse_size(text);
   if (size && *size <= kMaxFileSize) return size;
   if (size || size.error().kind() == ErrorKind::too_large) {
-    return fail(ErrorKind::too_large, fmt::format("Invalid {} specified. Must be between 0 and {}.",
-                                                  what, kMaxFileSize));
+    return fail(ErrorKind::too_large,
+                fmt::format("Invalid {} specified. Must be between 0 and {}.", what, kMaxFileSize));
   }
   return fail(ErrorKind::invalid_argument,
               fmt::format("Invalid {} specified. You may use k, M, G, T, P or E suffixes for\n"
@@ -109,6 +106,10 @@ Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_vie
 Result<std::uint64_t> parse_size_option(std::string_view text, std::string_view name) {
   Result<std::uint64_t> size = parse_size(text);
   if (size) return size;
+  if (size.error().kind() == ErrorKind::too_large) {
+    return fail(ErrorKind::too_large,
+                fmt::format("Value '{}' is out of range for parameter '{}'", text, name));
+  }
   return fail(ErrorKind::invalid_argument,
               fmt::format("Parameter '{}' expects a non-negative number below 2^64\n"
                           "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "

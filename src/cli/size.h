@@ -10,7 +10,8 @@
 namespace platter::cli {
 
 /// Parses "1000", "0x1000", "64k", "1.5G", ...: bytes, or with a suffix b, k, M, G, T, P, E
-/// (powers of 1024, any case). A fraction needs a suffix; a hexadecimal number has none.
+/// (powers of 1024, any case). A fraction of a byte is none; a hexadecimal number has
+/// no suffix.
 /// Errors: invalid_argument (not a size), too_large (over 2^64 - 1).
 Result<std::uint64_t> parse_size(std::string_view text);
 

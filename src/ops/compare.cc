@@ -145,20 +145,15 @@ Task<void> Comparison::read_side(Image& image, std::uint64_t offset, std::span<s
   }
 }
 
+// Mappings may begin within a sector, so bytes are looked for; it happens once.
 std::uint64_t first_difference(std::span<const std::byte> a, std::span<const std::byte> b) {
-  for (std::size_t at = 0; at < a.size(); at += kSectorSize) {
-    const std::size_t length = std::min<std::size_t>(kSectorSize, a.size() - at);
-    if (std::memcmp(a.data() + at, b.data() + at, length) != 0) return at;
-  }
-  return kNowhere;
+  const auto found = std::mismatch(a.begin(), a.end(), b.begin());
+  return static_cast<std::uint64_t>(found.first - a.begin());
 }
 
 std::uint64_t first_data(std::span<const std::byte> bytes) {
-  for (std::size_t at = 0; at < bytes.size(); at += kSectorSize) {
-    const std::size_t length = std::min<std::size_t>(kSectorSize, bytes.size() - at);
-    if (!is_zero(bytes.subspan(at, length))) return at;
-  }
-  return kNowhere;
+  const auto is_data = [](std::byte byte) { return byte != std::byte{0}; };
+  return static_cast<std::uint64_t>(std::ranges::find_if(bytes, is_data) - bytes.begin());
 }
 
 Task<void> Comparison::compare_piece(Piece piece) {
@@ -179,7 +174,6 @@ Task<void> Comparison::compare_piece(Piece piece) {
     if (!is_zero(buffer.bytes())) difference = first_data(buffer.bytes());
   }
   if (difference != kNowhere) {
-    // Mappings may begin within a sector; differences are told by sectors.
     const std::uint64_t sector = align_down(piece.offset + difference, kSectorSize);
     found(CompareOutcome::content_mismatch, sector);
   }

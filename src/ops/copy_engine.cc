@@ -16,6 +16,9 @@ namespace {
 constexpr std::uint64_t kChunk = 1 * kMiB;
 // Between files in memory a piece is copied twice: small enough to stay in a core's cache.
 constexpr std::uint64_t kChunkInMemory = 256 * kKiB;
+// Zeroes are made by such pieces, so that a cancellation is heard; but by no more than so many.
+constexpr std::uint64_t kZeroChunk = 1 * kGiB;
+constexpr std::uint64_t kZeroSteps = 4096;
 constexpr std::size_t kDefaultParallel = 16;
 constexpr std::size_t kMappingsAtOnce = 256;
 
@@ -24,19 +27,25 @@ class RateLimit {
  public:
   explicit RateLimit(std::uint64_t bytes_per_second) : limit_(bytes_per_second) {}
 
-  Task<void> pay(std::uint64_t bytes) {
-    if (limit_ == 0) co_return;
+  /// True once the bytes may go; false after a short wait: look who wants to stop, then ask again
+  /// with 0 bytes.
+  Task<bool> pay(std::uint64_t bytes) {
+    if (limit_ == 0) co_return true;
     paid_ += bytes;
     const std::chrono::duration<double> due(static_cast<double>(paid_) /
                                             static_cast<double>(limit_));
-    const auto elapsed = std::chrono::steady_clock::now() - start_;
-    if (elapsed >= due) co_return;
-    const auto wait = std::chrono::duration_cast<std::chrono::nanoseconds>(due - elapsed);
+    const std::chrono::duration<double> left = due - (std::chrono::steady_clock::now() - start_);
+    if (left.count() <= 0) co_return true;
+    const auto wait =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(left, kWaitMax));
     const int slept = co_await Ring::current().sleep(wait);
-    if (slept < 0) co_await fail_errno(-slept, "wait");
+    if (slept < 0) co_return fail_errno(-slept, "wait");
+    co_return left <= kWaitMax;
   }
 
  private:
+  static constexpr std::chrono::duration<double> kWaitMax{0.1};
+
   std::uint64_t limit_;
   std::uint64_t paid_ = 0;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -72,6 +81,7 @@ class CopyEngine {
   RateLimit rate_;
   CopyStats stats_;
   bool can_offload_ = true;
+  bool count_skipped_ = false;  // as progress, too
 };
 
 CopyPlanOptions CopyEngine::plan_options() const {
@@ -80,8 +90,9 @@ CopyPlanOptions CopyEngine::plan_options() const {
   CopyPlanOptions plan;
   plan.image_size = source_.virtual_size();
   plan.chunk = from.in_memory && to.in_memory ? kChunkInMemory : kChunk;
-  plan.alignment = std::max({std::uint64_t{from.request_alignment},
-                             std::uint64_t{to.request_alignment}, kSectorSize});
+  plan.alignment = std::max(
+      {std::uint64_t{from.request_alignment}, std::uint64_t{to.request_alignment}, kSectorSize});
+  plan.zero_chunk = align_up(std::max(kZeroChunk, plan.image_size / kZeroSteps), kZeroChunk);
   plan.target_is_zero = options_.target_is_zero;
   plan.copy_zeroes = options_.sparse_size == 0;
   return plan;
@@ -89,7 +100,15 @@ CopyPlanOptions CopyEngine::plan_options() const {
 
 Task<CopyStats> CopyEngine::run() {
   PLATTER_CHECK(target_.virtual_size() >= source_.virtual_size());
-  if (options_.progress != nullptr && options_.progress->watched()) co_await count_total();
+  if (options_.progress != nullptr) {
+    if (options_.progress->watched()) {
+      co_await count_total();
+    } else {
+      // Asked for now and then at most (SIGUSR1): the place reached says enough, and costs nothing.
+      count_skipped_ = true;
+      options_.progress->set_total(source_.virtual_size());
+    }
+  }
   const std::size_t parallel = options_.parallel != 0 ? options_.parallel : kDefaultParallel;
   auto body = [this](TaskGroup& group) { return produce(group); };
   co_await with_group(parallel, body);
@@ -107,8 +126,7 @@ Task<void> CopyEngine::count_total() {
   };
   for (std::uint64_t at = 0; at < source_.virtual_size();) {
     co_await check_cancelled();
-    const auto mappings =
-        co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings = co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
     for (const Mapping& mapping : mappings) planner.add(mapping);
     at = mappings.back().offset + mappings.back().length;
     count();
@@ -121,8 +139,7 @@ Task<void> CopyEngine::count_total() {
 Task<void> CopyEngine::produce(TaskGroup& group) {
   CopyPlanner planner(plan_options());
   for (std::uint64_t at = 0; at < source_.virtual_size() && !group.failed();) {
-    const auto mappings =
-        co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings = co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
     for (const Mapping& mapping : mappings) {
       planner.add(mapping);
       co_await start_steps(group, planner);
@@ -140,9 +157,14 @@ Task<void> CopyEngine::start_steps(TaskGroup& group, CopyPlanner& planner) {
     if (!step) co_return;
     if (step->action == CopyAction::skip) {
       stats_.skipped += step->length;
+      if (count_skipped_) options_.progress->add(step->length);
       continue;
     }
-    co_await rate_.pay(step->length);
+    bool paid = co_await rate_.pay(step->length);
+    while (!paid && !group.failed()) {
+      co_await check_cancelled();
+      paid = co_await rate_.pay(0);
+    }
     co_await group.spawn(do_step(*step));
     co_await yield();  // steps that finish at once must not keep the loop from its signals
   }

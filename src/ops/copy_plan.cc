@@ -1,6 +1,7 @@
 #include "src/ops/copy_plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "io/bytes.h"
 #include "io/check.h"
@@ -51,6 +52,11 @@ void CopyPlanner::add_zero(std::uint64_t end) {
     open_ = Run{.begin = covered_, .end = end};
   }
   covered_ = end;
+  if (gap_ && end - gap_->begin >= options_.gap_max + options_.alignment) {
+    // Too long to be read through, whatever follows: the data before it is decided.
+    settled_.push_back(*open_);
+    open_ = std::exchange(gap_, std::nullopt);
+  }
 }
 
 void CopyPlanner::add_data(Run run) {
@@ -66,6 +72,18 @@ void CopyPlanner::add_data(Run run) {
     open_ = run;
   }
   covered_ = run.end;
+  settle_whole_chunks();
+}
+
+// Nothing that follows changes them. What ends open_ stays, so that a run can be joined to it.
+void CopyPlanner::settle_whole_chunks() {
+  const std::uint64_t boundary = align_down(open_->end - 1, options_.chunk);
+  if (boundary <= open_->begin) return;
+  Run whole = *open_;
+  whole.end = boundary;
+  settled_.push_back(whole);
+  if (open_->file != nullptr) open_->file_offset += boundary - open_->begin;
+  open_->begin = boundary;
 }
 
 // Makes `run` part of the data in open_ if that saves a request or spares a tiny zero run.
@@ -99,8 +117,11 @@ std::optional<CopyStep> CopyPlanner::next() {
     const std::uint64_t chunk_end = align_down(run.begin, options_.chunk) + options_.chunk;
     step.length = std::min(run.end, chunk_end) - run.begin;
     step.file_offset = run.file_offset;
+  } else if (options_.target_is_zero) {
+    step.action = CopyAction::skip;
+    step.length = run.end - run.begin;
   } else {
-    step.action = options_.target_is_zero ? CopyAction::skip : CopyAction::zero;
+    step.action = CopyAction::zero;
     step.length = std::min(run.end - run.begin, options_.zero_chunk);
   }
   run.begin += step.length;

@@ -27,18 +27,19 @@ struct CopyStep {
 };
 
 struct CopyPlanOptions {
-  std::uint64_t image_size = 0;     ///< bytes, of the whole source
-  std::uint64_t chunk = 1 << 20;    ///< most bytes in a copy step; a power of two
-  std::uint64_t alignment = 512;    ///< of copy steps' ends, where the image's end permits; a
-                                    ///< power of two, at most `chunk`
-  std::uint64_t gap_max = 16 << 10; ///< zero runs shorter than this between data are read through
-  std::uint64_t zero_chunk = 1 << 30;  ///< most bytes in a zero or skip step
-  bool target_is_zero = false;      ///< zero runs need nothing
-  bool copy_zeroes = false;         ///< treat zero runs as data (`-S 0`)
+  std::uint64_t image_size = 0;      ///< bytes, of the whole source
+  std::uint64_t chunk = 1 << 20;     ///< most bytes in a copy step; a power of two
+  std::uint64_t alignment = 512;     ///< of copy steps' ends, where the image's end permits; a
+                                     ///< power of two, at most `chunk`
+  std::uint64_t gap_max = 16 << 10;  ///< zero runs shorter than this between data are read through
+  std::uint64_t zero_chunk = 1 << 30;  ///< most bytes in a zero step
+  bool target_is_zero = false;         ///< zero runs need nothing
+  bool copy_zeroes = false;            ///< treat zero runs as data (`-S 0`)
 };
 
 /// Takes adjacent mappings in guest order, gives steps in guest order that cover the same bytes,
-/// each byte once. Holds one run back, so memory does not grow with the image.
+/// each byte once. Holds back at most the end of a run and the gap behind it, so neither memory nor
+/// the wait for the first step grows with the image.
 ///
 /// Copy steps end at multiples of `chunk`. Data is widened to `alignment` at the cost of
 /// neighbouring zero runs, so that no two steps write to one device block.
@@ -67,6 +68,7 @@ class CopyPlanner {
   void add_data(Run run);
   bool join(const Run& run);
   void settle();
+  void settle_whole_chunks();
   Run widened(const Mapping& mapping) const noexcept;
   std::uint64_t aligned_end(std::uint64_t offset) const noexcept;
 

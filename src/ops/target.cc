@@ -22,6 +22,7 @@ bool is_folder(const std::string& path) {
 }  // namespace
 
 Task<Target> open_target(std::string path, CacheUse cache, Durability durability) {
+  if (path.empty()) co_return fail_errno(ENOENT, "create", path);
   Target target;
   FileOptions options{
       .access = Access::read_write, .cache = cache, .durability = durability, .lock = std::nullopt};

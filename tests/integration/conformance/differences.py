@@ -1,0 +1,54 @@
+"""Where platter means to differ from qemu-img, with the reason; docs/compatibility.md tells users.
+
+Pattern of case names -> (what may differ, why). What: "stdout", "stderr", "code", "files".
+A case that is listed and does not differ fails, so that the list stays true.
+"""
+
+_ABSENT = "a target that could not be made is not left behind"
+_TEXT = "the message says more, or says what was wrong"
+_OBJECTS = "no --object and --image-opts yet: with the formats that need them"
+
+DIFFERENCES = {
+    "usage/help": ({"stdout", "stderr", "code"}, "platter's own help, also for `resize --help`"),
+    "usage/help_with_operands": ({"stdout"}, "platter's own help"),
+    "usage/abbreviated_help": ({"stdout"}, "platter's own help"),
+    "usage/version": ({"stdout"}, "platter's own version"),
+    "usage/object": ({"code", "stdout", "stderr"}, _OBJECTS),
+    "usage/image_opts": ({"code", "stdout", "stderr"}, _OBJECTS),
+    "info/abbreviated": ({"code", "stdout", "stderr"}, _OBJECTS + ", so --o means --output alone"),
+    "convert/ambiguous": ({"stderr"}, _OBJECTS + ", so --target means --target-is-zero alone"),
+    "create/size_7E": ({"files"}, _ABSENT),
+    "create/o_size_is_7E": ({"files"}, _ABSENT),
+    "create/*size_*9223372036854775296": ({"files"}, _ABSENT),
+    "create/*size_*9223372036854774784": ({"files"}, _ABSENT),
+    "create/size_9223372036854775807": ({"files", "stderr"}, _ABSENT + "; " + _TEXT),
+    "create/o_size_is_18446744073709551615": ({"stdout", "stderr"}, "a size is not taken for 'no size'"),
+    "create/o_size_is_15E": ({"files", "stdout", "stderr"}, "a size is never shown as negative; " + _ABSENT),
+    "create/size_0x10k": ({"code", "files", "stdout", "stderr"}, "hexadecimal numbers take no suffix; qemu-img warns"),
+    "create/preallocation_metadata": ({"files"}, _ABSENT),
+    "create/nocow_flag": ({"code", "files", "stdout", "stderr"}, "a name alone means on; qemu-img reads no + cow"),
+    "create/o_negated": ({"code", "files", "stdout", "stderr"}, "qemu-img's deprecated no + NAME is not taken"),
+    "create/name_empty": ({"stderr"}, _TEXT),
+    "info/format_empty": ({"code", "stdout", "stderr"}, "an empty format name is none: decided by content"),
+    "info/one_dash_long": ({"stderr"}, "the message holds the word that was wrong"),
+    "info/empty_name": ({"stderr"}, _TEXT),
+    "info/file_prefix_alone": ({"stderr"}, _TEXT),
+    "resize/to_7E": ({"stderr"}, _TEXT),
+    "resize/to_9223372036854775296": ({"stderr"}, _TEXT),
+    "resize/to_9223372036854774784": ({"stderr"}, _TEXT),
+    "resize/huge_then_back": ({"stderr"}, _TEXT),
+    "resize/folder": ({"stderr"}, _TEXT),
+    "convert/n_folder": ({"stderr"}, _TEXT),
+    "convert/target_empty_name": ({"stderr"}, _TEXT),
+    "convert/target_cache_bogus": ({"files"}, _ABSENT),
+    "convert/target_cache_''": ({"files"}, _ABSENT),
+    "convert/preallocation_metadata": ({"files"}, _ABSENT),
+    "convert/n_odd_hole_target": ({"files"}, "zeroes make the file as long as its image, as data do"),
+    # -s: the place where allocation differs, not where a run begins that ends elsewhere.
+    "compare/hole_or_zero_strict*": ({"stdout"}, "-s names the place that differs"),
+    "compare/pair_4": ({"stdout"}, "-s names the place that differs"),
+    "compare/pair_9": ({"stdout"}, "-s names the place that differs"),
+    "compare/pair_13": ({"stdout"}, "-s names the place that differs"),
+    "compare/pair_14": ({"stdout"}, "-s names the place that differs"),
+    "compare/pair_5": ({"stdout"}, "differences are told by 512-byte sectors, also at the end of an odd file"),
+}

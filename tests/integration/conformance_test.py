@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""platter against Debian's qemu-img: equal commands on equal files in equal folders.
+
+conformance_test.py [-v] [TEXT...]: only cases whose names hold a text; -v shows listed differences too.
+"""
+
+import fnmatch
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+from conformance.differences import DIFFERENCES
+from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
+
+VERBS = ("usage", "create", "info", "map", "resize", "compare", "convert")
+TIMEOUT_S = 60
+
+
+def make(folder, name, what):
+    path = os.path.join(os.fsencode(folder), os.fsencode(name))
+    if what == "dir":
+        os.mkdir(path)
+    elif what == "fifo":
+        os.mkfifo(path)
+    elif what.startswith("-> "):
+        os.symlink(what[3:], path)
+    elif what.startswith("qcow2 "):
+        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", path, what[6:]], check=True)
+    else:
+        write_layout(path, what)
+
+
+def state_of(folder):
+    """Every name in the folder, hidden ones too: what it is, its contents, and blocks."""
+    state, blocks = {}, {}
+    for entry in os.scandir(os.fsencode(folder)):
+        if entry.is_symlink():
+            state[entry.name] = os.readlink(entry.path)
+        elif entry.is_file():
+            state[entry.name] = (*digest_of(entry.path), oct(entry.stat().st_mode))
+            blocks[entry.name] = entry.stat().st_blocks * 512
+        else:
+            state[entry.name] = "folder"
+    return state, blocks
+
+
+def run_all(tool, folder, commands):
+    """What the commands print and how they end."""
+    results = []
+    for command in commands:
+        words = shlex.split(command) if isinstance(command, str) else command
+        done = subprocess.run(
+            [tool, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+        results.append((done.returncode, text_of(done.stdout), text_of(done.stderr)))
+    return results
+
+
+def without_steps(text):
+    """Progress is told in the same form, but which steps are seen depends on the pieces' sizes."""
+
+    def summary(match):
+        steps = [float(step) for step in re.findall(r"\((.*?)/100%\)", match[0])]
+        order = "rising" if steps == sorted(steps) else "falling"
+        return f"<{order} from {steps[0]:.2f} to {'100' if steps[-1] == 100 else 'less'}>"
+
+    return re.sub(r"(?: {4}\(\d+\.\d\d/100%\)\r)+", summary, text)
+
+
+def blocks_differ(ours, theirs):
+    """The amount of data is what matters; a few blocks of allocation granularity are not."""
+    return any(abs(ours[name] - theirs[name]) > 32 * KIB for name in ours.keys() & theirs.keys())
+
+
+def compare_runs(ours, theirs):
+    """The differences as pairs: what, and a text."""
+    found = []
+    for (code, out, err), (their_code, their_out, their_err) in zip(ours, theirs):
+        for what, mine, other in (("code", code, their_code), ("stdout", out, their_out), ("stderr", err, their_err)):
+            if without_steps(str(mine)) != without_steps(str(other)):
+                found.append((what, f"{what}: {mine!r}, qemu-img: {other!r}"))
+    return found
+
+
+def run_case(case, tools):
+    """The differences of one case."""
+    _, files, commands = case
+    results = []
+    for tool in tools:
+        # Equal in length too: some messages hold the folder.
+        folder = tempfile.mkdtemp(prefix="it.")
+        try:
+            for name, what in files.items():
+                make(folder, name, what)
+            printed = run_all(tool, folder, commands)
+            results.append((printed, *state_of(folder)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    (ours, state, blocks), (theirs, their_state, their_blocks) = results
+    found = compare_runs(ours, theirs)
+    if state != their_state:
+        found.append(("files", f"files: {state}, qemu-img: {their_state}"))
+    elif blocks_differ(blocks, their_blocks):
+        found.append(("blocks", f"blocks: {blocks}, qemu-img: {their_blocks}"))
+    return found
+
+
+def judge(name, found, verbose):
+    """The line to print for a case, and whether it is a failure."""
+    allowed, seen = {}, {what for what, _ in found}
+    for pattern, (parts, why) in DIFFERENCES.items():
+        if fnmatch.fnmatchcase(name, pattern):
+            allowed |= dict.fromkeys(parts, why)
+    wrong = [text for what, text in found if what not in allowed]
+    if wrong:
+        return f"FAIL conformance.{name} {one_line('; '.join(wrong))}", True
+    unseen = allowed.keys() - seen
+    if unseen:
+        return f"FAIL conformance.{name} listed as different, but is not: {', '.join(unseen)}", True
+    notes = "".join(f"\n  {text}" for _, text in found) if verbose else ""
+    return f"PASS conformance.{name}{notes}", False
+
+
+def main():
+    wanted = [text for text in sys.argv[1:] if text != "-v"]
+    verbose = "-v" in sys.argv
+    cases = [case for verb in VERBS for case in importlib.import_module("conformance." + verb).CASES]
+    chosen = [case for case in cases if not wanted or any(text in case[0] for text in wanted)]
+    assert len({case[0] for case in cases}) == len(cases), "two cases have one name"
+    links = tempfile.mkdtemp()
+    link = os.path.join(links, "qemu-img")  # the name in messages
+    os.symlink(PLATTER, link)
+    failed = False
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(lambda case: run_case(case, (link, QEMU_IMG)), chosen)
+            for case, found in zip(chosen, results):
+                line, bad = judge(case[0], found, verbose)
+                failed |= bad
+                print(line, flush=True)
+    finally:
+        shutil.rmtree(links)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
