@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/image_info.h"
 #include "io/cancel.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -31,13 +32,14 @@ struct Mapping {
   MappingKind kind = MappingKind::data;
   File* file = nullptr;           ///< data, and zero runs that have a place; owned by the image
   std::uint64_t file_offset = 0;  ///< valid with `file`
+  unsigned depth = 0;             ///< map_chain(): 0 is the image itself, 1 its backing image, ...
 };
 
 /// Space that prepare_write() made ready; see Image.
 struct WritePlace {
   File* file = nullptr;
   std::uint64_t file_offset = 0;
-  std::uint64_t length = 0;   ///< bytes that may be written there, > 0
+  std::uint64_t length = 0;  ///< bytes that may be written there, > 0
   std::uint64_t guest_offset = 0;
 };
 
@@ -51,16 +53,6 @@ Result<Preallocation> parse_preallocation(std::string_view name);
 struct ResizeOptions {
   Preallocation preallocation = Preallocation::off;
   const CancelToken* cancel = nullptr;
-};
-
-/// What is known without reading guest data; the fields that every format has.
-struct ImageInfo {
-  std::string filename;
-  std::string format;
-  std::uint64_t virtual_size = 0;             ///< bytes
-  std::optional<std::uint64_t> actual_size;   ///< bytes on the filesystem
-  std::optional<std::uint64_t> cluster_size;  ///< bytes
-  bool dirty = false;
 };
 
 /// Belongs to the ring that opened it. Any number of requests may be in flight; those that overlap
@@ -91,6 +83,20 @@ class Image {
   virtual Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
                                          std::size_t count_max) = 0;
 
+  /// The file that holds guest data where that is not file(); null otherwise.
+  virtual File* data_file() noexcept { return nullptr; }
+
+  /// The image that unallocated ranges are read from; null where there is none.
+  virtual Image* backing() noexcept { return nullptr; }
+  /// map() through the whole chain: what is unallocated here is looked up in the backing image,
+  /// and so on. What no image of the chain has stays `unallocated` and reads as zeroes.
+  Task<std::vector<Mapping>> map_chain(std::uint64_t offset, std::uint64_t length,
+                                       std::size_t count_max);
+
+  /// Reads guest bytes that map() of this image called compressed, all of them.
+  /// Errors: corrupt_image, io; unsupported where the format has none.
+  virtual Task<void> read_compressed(std::uint64_t offset, std::span<std::byte> into);
+
   /// Reads exactly `into.size()` bytes at the guest's `offset`.
   /// Errors: out_of_bounds, corrupt_image, file_changed, io.
   virtual Task<void> read(std::uint64_t offset, std::span<std::byte> into);
@@ -115,6 +121,9 @@ class Image {
  protected:
   Result<void> check_bounds(std::uint64_t offset, std::uint64_t length) const;
   Result<void> check_writable() const;
+
+ private:
+  Image& layer(unsigned depth) noexcept;
 };
 
 }  // namespace platter

@@ -1,10 +1,20 @@
 #include "formats/open.h"
 
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
 #include <utility>
+#include <vector>
 
 #include "formats/probe.h"
+#include "formats/qcow2/qcow2_image.h"
 #include "formats/raw/raw_image.h"
+#include "formats/reference.h"
 #include "io/bytes.h"
 
 namespace platter {
@@ -37,27 +47,180 @@ Task<std::string> probe(File& file) {
   co_return std::string(probe_format(head.first(std::min(count, kProbeSize))));
 }
 
-// A name in the style of "protocol:rest" means something else to the tools that platter replaces:
-// only what is plainly a path is opened as one.
-Result<std::string> plain_path(const std::string& filename) {
-  constexpr std::string_view kFile = "file:";
-  if (filename.starts_with(kFile)) return filename.substr(kFile.size());
-  const std::size_t special = filename.find_first_of(":/");
-  if (special == std::string::npos || filename[special] != ':') return filename;
-  return fail(ErrorKind::unsupported,
-              "Unknown protocol '" + filename.substr(0, special) + "'");
-}
-
 Result<void> check_format(const std::string& format, bool guessed, const OpenPolicy& policy) {
-  if (format != "raw" && guessed) {
+  const bool known = format == "raw" || format == "qcow2";
+  if (!known && guessed) {
     return fail(ErrorKind::unknown_format,
                 "The image looks like format '" + format +
                     "', which is not supported; only with an explicit format 'raw' are its bytes "
                     "taken as they are");
   }
-  if (format != "raw") return fail(ErrorKind::unknown_format, "Unknown driver '" + format + "'");
+  if (!known) return fail(ErrorKind::unknown_format, "Unknown driver '" + format + "'");
   if (policy.allows_format(format)) return {};
   return fail(ErrorKind::refused_by_policy, "Format '" + format + "' is not allowed here");
+}
+
+FileId id_of(const struct stat& status) {
+  if (S_ISBLK(status.st_mode)) return {0, status.st_rdev};
+  return {status.st_dev, status.st_ino};
+}
+
+// Where an O_PATH descriptor really leads.
+Result<std::string> real_path(int path_fd, const std::string& name) {
+  const std::string link = "/proc/self/fd/" + std::to_string(path_fd);
+  std::array<char, PATH_MAX> target{};
+  const ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
+  if (length < 0) return fail_errno(errno, "resolve", name);
+  return std::string(target.data(), static_cast<std::size_t>(length));
+}
+
+bool lies_below(const std::string& path, const std::string& folder) {
+  std::array<char, PATH_MAX> resolved{};
+  if (::realpath(folder.c_str(), resolved.data()) == nullptr) return false;
+  std::string prefix = resolved.data();
+  if (!prefix.ends_with('/')) prefix += '/';
+  return path.starts_with(prefix);
+}
+
+// Opens an image and what it names, as far as the policy goes, each file once.
+class Opener {
+ public:
+  Opener(OpenOptions options, OpenPolicy policy)
+      : options_(std::move(options)), policy_(std::move(policy)) {}
+
+  Task<OpenedImage> open(std::string filename);
+
+ private:
+  Task<std::unique_ptr<DirectFile>> open_file(std::string name, FileOptions file, bool referenced);
+  Task<std::unique_ptr<Image>> open_layer(std::string filename, std::string format,
+                                          std::size_t depth, bool& guessed);
+  Task<std::unique_ptr<Image>> open_qcow2(std::unique_ptr<DirectFile> file, std::string filename,
+                                          std::size_t depth);
+  Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, std::size_t depth);
+  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image);
+  Result<void> approve(int path_fd, const std::string& name, bool referenced);
+  Result<void> check_may_follow(const std::string& image, const std::string& name) const;
+
+  OpenOptions options_;
+  OpenPolicy policy_;
+  std::vector<FileId> opened_;
+};
+
+// Looks at what a name leads to before it is opened for I/O.
+Result<void> Opener::approve(int path_fd, const std::string& name, bool referenced) {
+  struct stat status{};
+  if (::fstat(path_fd, &status) != 0) return fail_errno(errno, "stat", name);
+  const FileId id = id_of(status);
+  if (std::ranges::find(opened_, id) != opened_.end()) {
+    return fail(ErrorKind::corrupt_image, "'" + name + "' is in the image's chain already");
+  }
+  opened_.push_back(id);
+  if (!referenced || policy_.reference_folders.empty()) return {};
+  const Result<std::string> path = real_path(path_fd, name);
+  if (!path) return fail(path.error().clone());
+  const bool below = std::ranges::any_of(policy_.reference_folders, [&](const std::string& folder) {
+    return lies_below(*path, folder);
+  });
+  if (below) return {};
+  return fail(ErrorKind::refused_by_policy,
+              "'" + name + "' lies outside of the folders that an image may refer to");
+}
+
+Result<void> Opener::check_may_follow(const std::string& image, const std::string& name) const {
+  if (policy_.follow_references) return {};
+  return fail(ErrorKind::refused_by_policy,
+              "'" + image + "' refers to '" + name + "', and references are not followed here");
+}
+
+Task<std::unique_ptr<DirectFile>> Opener::open_file(std::string name, FileOptions file,
+                                                    bool referenced) {
+  file.approve = [this, name, referenced](int path_fd) {
+    return approve(path_fd, name, referenced);
+  };
+  co_return co_await DirectFile::open(std::move(name), std::move(file));
+}
+
+Task<OpenedImage> Opener::open(std::string filename) {
+  OpenedImage opened;
+  opened.image =
+      co_await open_layer(std::move(filename), options_.format, 0, opened.format_was_guessed);
+  co_return opened;
+}
+
+Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::string format,
+                                                std::size_t depth, bool& guessed) {
+  // An explicit format that this build lacks is known before anything is opened.
+  guessed = format.empty();
+  if (!guessed) co_await check_format(format, /*guessed=*/false, policy_);
+  filename = co_await plain_path(std::move(filename));
+  if (filename.empty()) {
+    co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
+  }
+  FileOptions options = file_options(options_);
+  if (depth > 0) {
+    // Nobody writes to a backing file of this chain meanwhile.
+    options.access = Access::read_only;
+    if (options.lock) options.lock = locks_for(OpenPurpose::read_stable);
+  }
+  std::unique_ptr<DirectFile> file =
+      co_await open_file(filename, std::move(options), /*referenced=*/depth > 0);
+  if (guessed) {
+    format = co_await probe(*file);
+    co_await check_format(format, /*guessed=*/true, policy_);
+  }
+  if (format == "qcow2") {
+    co_return co_await open_qcow2(std::move(file), std::move(filename), depth);
+  }
+  co_return co_await RawImage::open(std::move(file), std::move(filename));
+}
+
+Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file,
+                                                std::string filename, std::size_t depth) {
+  if (writes(options_.purpose) && depth == 0) {
+    co_return fail(ErrorKind::unsupported, "qcow2 images can be read, but not written yet");
+  }
+  auto image =
+      co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
+  // Looking at metadata opens nothing else.
+  if (options_.purpose == OpenPurpose::inspect) co_return image;
+  std::unique_ptr<File> data_file = co_await open_data_file(*image);
+  std::unique_ptr<Image> backing = co_await open_backing(*image, depth);
+  co_await image->connect(std::move(backing), std::move(data_file));
+  co_return image;
+}
+
+Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image) {
+  const qcow2::Header& header = image.header();
+  if (!header.has_data_file()) co_return nullptr;
+  if (!header.data_file) {
+    co_return fail(ErrorKind::corrupt_image, "'data-file' is required for this image");
+  }
+  co_await check_may_follow(image.filename(), *header.data_file);
+  FileOptions options = file_options(options_);
+  options.access = Access::read_only;
+  std::string path = co_await plain_path(referenced_path(image.filename(), *header.data_file));
+  co_return co_await open_file(std::move(path), std::move(options), /*referenced=*/true);
+}
+
+Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image,
+                                                  std::size_t depth) {
+  const qcow2::Header& header = image.header();
+  if (!header.backing_file) co_return nullptr;
+  co_await check_may_follow(image.filename(), *header.backing_file);
+  if (depth + 1 >= policy_.chain_length_max) {
+    co_return fail(ErrorKind::too_large, "'" + image.filename() +
+                                             "': the backing chain is longer " + "than " +
+                                             std::to_string(policy_.chain_length_max) + " images");
+  }
+  bool guessed = false;
+  Result<std::unique_ptr<Image>> backing =
+      co_await open_layer(referenced_path(image.filename(), *header.backing_file),
+                          header.backing_format.value_or(""), depth + 1, guessed)
+          .result();
+  if (!backing) {
+    co_return fail(std::move(backing.error()).with_context("Could not open backing file"));
+  }
+  co_return std::move(*backing);
 }
 
 }  // namespace
@@ -70,25 +233,16 @@ FileOptions file_options(const OpenOptions& options) {
   FileOptions file{.access = writes(options.purpose) ? Access::read_write : Access::read_only,
                    .cache = options.cache,
                    .durability = options.durability,
-                   .lock = std::nullopt};
+                   .lock = std::nullopt,
+                   .exclusive_device = options.purpose == OpenPurpose::write_whole,
+                   .approve = nullptr};
   if (!options.force_share) file.lock = locks_for(options.purpose);
   return file;
 }
 
 Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPolicy policy) {
-  // An explicit format that this build lacks is known before anything is opened.
-  if (!options.format.empty()) co_await check_format(options.format, /*guessed=*/false, policy);
-  std::string path = co_await plain_path(filename);
-  std::unique_ptr<DirectFile> file =
-      co_await DirectFile::open(std::move(path), file_options(options));
-  OpenedImage opened;
-  opened.format_was_guessed = options.format.empty();
-  if (opened.format_was_guessed) {
-    const std::string format = co_await probe(*file);
-    co_await check_format(format, /*guessed=*/true, policy);
-  }
-  opened.image = co_await RawImage::open(std::move(file), std::move(filename));
-  co_return opened;
+  Opener opener(std::move(options), std::move(policy));
+  co_return co_await opener.open(std::move(filename));
 }
 
 }  // namespace platter

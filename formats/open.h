@@ -13,11 +13,11 @@ namespace platter {
 
 /// What the opener is going to do, which decides the access mode and QEMU's locks.
 enum class OpenPurpose : std::uint8_t {
-  inspect,        ///< metadata only; takes no lock
-  read,           ///< shares everything
-  read_stable,    ///< others may not write or resize meanwhile
-  write,          ///< shares everything, as qemu-img does
-  write_whole,    ///< rewrites all of it: others may not write or resize meanwhile
+  inspect,      ///< metadata only; takes no lock
+  read,         ///< shares everything
+  read_stable,  ///< others may not write or resize meanwhile
+  write,        ///< shares everything, as qemu-img does
+  write_whole,  ///< rewrites all of it: others may not write or resize meanwhile
   resize,
 };
 

@@ -30,7 +30,7 @@ constexpr Signature kSignatures[] = {
     {"bochs", 0, "Bochs Virtual HD Image"sv},
 };
 
-// A VMDK descriptor file: text that says so in its first line that is not a comment.
+// A VMDK descriptor file: text whose first line says so.
 bool is_vmdk_descriptor(std::string_view text) {
   constexpr std::string_view kComment = "# Disk DescriptorFile";
   return text.starts_with(kComment);

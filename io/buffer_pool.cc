@@ -19,8 +19,7 @@ namespace {
 constexpr std::size_t kRegisteredSlabs = BufferPool::kRegisteredSize / BufferPool::kSlabSize;
 
 Result<std::byte*> map_memory(std::size_t size) {
-  void* memory =
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     return fail(ErrorKind::out_of_memory, "Could not allocate " + std::to_string(size) +
                                               " bytes of I/O buffers: " + errno_text(errno));
@@ -44,9 +43,7 @@ Result<std::byte*> map_slabs(std::size_t count) {
   return memory;
 }
 
-constexpr std::uint32_t run_mask(unsigned steps) {
-  return steps == 32 ? ~0U : (1U << steps) - 1;
-}
+constexpr std::uint32_t run_mask(unsigned steps) { return steps == 32 ? ~0U : (1U << steps) - 1; }
 
 }  // namespace
 

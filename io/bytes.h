@@ -54,7 +54,8 @@ template <class Int>
 class BigEndian {
  public:
   BigEndian() = default;
-  constexpr BigEndian(Int value) noexcept : bytes_(std::bit_cast<Bytes>(swap(value))) {}  // NOLINT: meant to be implicit
+  constexpr BigEndian(Int value) noexcept
+      : bytes_(std::bit_cast<Bytes>(swap(value))) {}  // NOLINT: meant to be implicit
   constexpr operator Int() const noexcept { return swap(std::bit_cast<Int>(bytes_)); }  // NOLINT
 
  private:

@@ -9,6 +9,6 @@ namespace platter {
 
 }  // namespace platter
 
-#define PLATTER_CHECK(condition)                                 \
-  (static_cast<bool>(condition) ? static_cast<void>(0)           \
+#define PLATTER_CHECK(condition)                       \
+  (static_cast<bool>(condition) ? static_cast<void>(0) \
                                 : ::platter::check_failed(__FILE__, __LINE__, #condition))

@@ -58,7 +58,7 @@ DirectFile::~DirectFile() {
 }
 
 Task<std::unique_ptr<DirectFile>> DirectFile::open(std::string name, FileOptions options) {
-  UniqueFd fd = co_await open_checked(name, options.access, options.durability);
+  UniqueFd fd = co_await open_checked(name, options);
   co_return co_await adopt(std::move(fd), std::move(name), options);
 }
 

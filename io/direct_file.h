@@ -1,6 +1,7 @@
 // Regular files and block devices, by io_uring, past the page cache where the filesystem allows.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,11 @@ struct FileOptions {
   Durability durability = Durability::on_flush;
   /// Locks to take; nothing: none.
   std::optional<ImageLockRequest> lock;
+  /// A block device that is mounted, or that another opener claimed, is refused (in_use).
+  bool exclusive_device = false;
+  /// Asked, with an O_PATH descriptor of what the name leads to, before it is opened for I/O: the
+  /// same file is opened then, or none. Nothing: no questions.
+  std::function<Result<void>(int path_fd)> approve;
 };
 
 /// A File on a descriptor of this process.

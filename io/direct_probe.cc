@@ -79,7 +79,7 @@ Result<DirectAlignment> no_direct(const std::string& name, CacheUse cache) {
 
 }  // namespace
 
-Task<UniqueFd> open_checked(std::string name, Access access, Durability durability) {
+Task<UniqueFd> open_checked(std::string name, const FileOptions& options) {
   Ring& ring = Ring::current();
   const int path_fd = co_await ring.openat(AT_FDCWD, name.c_str(), O_PATH | O_CLOEXEC, 0);
   if (path_fd < 0) co_return fail_errno(-path_fd, "open", name);
@@ -89,8 +89,10 @@ Task<UniqueFd> open_checked(std::string name, Access access, Durability durabili
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
     co_return wrong_type(name, status.st_mode);
   }
-  int flags = O_CLOEXEC | (access == Access::read_only ? O_RDONLY : O_RDWR);
-  if (durability == Durability::every_write) flags |= O_DSYNC;
+  if (options.approve) co_await options.approve(path.get());
+  int flags = O_CLOEXEC | (options.access == Access::read_only ? O_RDONLY : O_RDWR);
+  if (options.durability == Durability::every_write) flags |= O_DSYNC;
+  if (options.exclusive_device && S_ISBLK(status.st_mode)) flags |= O_EXCL;
   const std::string reopen = descriptor_path(path.get());
   const int fd = co_await ring.openat(AT_FDCWD, reopen.c_str(), flags, 0);
   if (fd == -ENOENT) {

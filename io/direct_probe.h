@@ -12,7 +12,7 @@ namespace platter {
 
 /// Opens `name` if it is a regular file or a block device, judged on an O_PATH descriptor that is
 /// then reopened: what was looked at is what is opened.
-Task<UniqueFd> open_checked(std::string name, Access access, Durability durability);
+Task<UniqueFd> open_checked(std::string name, const FileOptions& options);
 
 /// A second descriptor for the same file, without O_DIRECT.
 Result<UniqueFd> reopen_buffered(int fd, const std::string& name, Durability durability);

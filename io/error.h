@@ -13,24 +13,24 @@ namespace platter {
 
 /// What callers branch on. Stable: values are added, never renamed or reused.
 enum class ErrorKind : std::uint8_t {
-  io,                ///< the device or the filesystem failed
-  not_found,         ///< a file, folder or named thing does not exist
-  already_exists,    ///< it exists and must not
-  permission,        ///< the process has no right to do this
-  no_space,          ///< the device, the quota or a fixed-size target is full
-  read_only,         ///< the target cannot be written: filesystem, device or open mode
-  in_use,            ///< another process holds a conflicting lock
-  unsupported,       ///< this kernel, filesystem, device or build cannot do it
-  invalid_argument,  ///< the caller asked for something that makes no sense
-  wrong_type,        ///< a folder, FIFO, socket or character device where a file is needed
-  too_large,         ///< a size or offset is over what the format or the file allows
-  out_of_bounds,     ///< an access past the end
-  file_changed,      ///< a file changed under us: it shrank, or its name points elsewhere now
-  corrupt_image,     ///< bytes of the image contradict its format
-  unknown_format,    ///< no driver by that name, or no format matches
-  refused_by_policy, ///< the OpenPolicy forbids it
-  out_of_memory,     ///< the kernel or a memory limit refused memory
-  cancelled,         ///< the caller asked to stop
+  io,                 ///< the device or the filesystem failed
+  not_found,          ///< a file, folder or named thing does not exist
+  already_exists,     ///< it exists and must not
+  permission,         ///< the process has no right to do this
+  no_space,           ///< the device, the quota or a fixed-size target is full
+  read_only,          ///< the target cannot be written: filesystem, device or open mode
+  in_use,             ///< another process holds a conflicting lock
+  unsupported,        ///< this kernel, filesystem, device or build cannot do it
+  invalid_argument,   ///< the caller asked for something that makes no sense
+  wrong_type,         ///< a folder, FIFO, socket or character device where a file is needed
+  too_large,          ///< a size or offset is over what the format or the file allows
+  out_of_bounds,      ///< an access past the end
+  file_changed,       ///< a file changed under us: it shrank, or its name points elsewhere now
+  corrupt_image,      ///< bytes of the image contradict its format
+  unknown_format,     ///< no driver by that name, or no format matches
+  refused_by_policy,  ///< the OpenPolicy forbids it
+  out_of_memory,      ///< the kernel or a memory limit refused memory
+  cancelled,          ///< the caller asked to stop
 };
 
 /// The stable name of a kind, e.g. "no_space".
@@ -91,9 +91,7 @@ using Result = std::expected<T, Error>;
 inline std::unexpected<Error> fail(ErrorKind kind, std::string message) {
   return std::unexpected<Error>(std::in_place, kind, std::move(message));
 }
-inline std::unexpected<Error> fail(Error error) {
-  return std::unexpected<Error>(std::move(error));
-}
+inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(std::move(error)); }
 /// `return fail_errno(errno, "open", path)`.
 inline std::unexpected<Error> fail_errno(int os_error, std::string_view operation,
                                          std::string_view path = {},

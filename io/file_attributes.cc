@@ -9,8 +9,7 @@ namespace platter {
 namespace {
 
 bool lacks_it(int os_error) {
-  return os_error == ENOTTY || os_error == EOPNOTSUPP || os_error == ENOSYS ||
-         os_error == EINVAL;
+  return os_error == ENOTTY || os_error == EOPNOTSUPP || os_error == ENOSYS || os_error == EINVAL;
 }
 
 Result<void> set_no_cow(int fd, std::string_view path) {

@@ -21,7 +21,7 @@ std::string_view name_of(unsigned n) {
 }
 
 struct flock lock_byte(short type, off_t byte) {
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
@@ -55,10 +55,9 @@ Result<bool> is_held(int fd, off_t byte, std::string_view path) {
 }
 
 std::unexpected<Error> conflict(std::string_view shared, unsigned n, std::string_view path) {
-  return fail(ErrorKind::in_use, "Failed to get " + std::string(shared) + "\"" +
-                                     std::string(name_of(n)) +
-                                     "\" lock\nIs another process using the image [" +
-                                     std::string(path) + "]?");
+  return fail(ErrorKind::in_use,
+              "Failed to get " + std::string(shared) + "\"" + std::string(name_of(n)) +
+                  "\" lock\nIs another process using the image [" + std::string(path) + "]?");
 }
 
 Result<void> check_conflicts(int fd, const ImageLockRequest& request, std::string_view path) {

@@ -12,7 +12,8 @@ namespace platter {
 namespace {
 
 int sleep_for(__kernel_timespec time) {
-  timespec left{.tv_sec = static_cast<time_t>(time.tv_sec), .tv_nsec = static_cast<long>(time.tv_nsec)};
+  timespec left{.tv_sec = static_cast<time_t>(time.tv_sec),
+                .tv_nsec = static_cast<long>(time.tv_nsec)};
   while (::clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR) {
   }
   return 0;

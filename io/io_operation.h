@@ -38,14 +38,14 @@ enum class IoCode : std::uint8_t {
 struct IoOperation {
   IoCode code;
   RingFile file{};
-  void* buffer = nullptr;      // data, iovec array, or struct statx*
-  std::uint32_t length = 0;    // bytes, number of iovecs, or statx mask / open mode
+  void* buffer = nullptr;    // data, iovec array, or struct statx*
+  std::uint32_t length = 0;  // bytes, number of iovecs, or statx mask / open mode
   std::uint32_t flags = 0;
   std::int32_t fixed_buffer = -1;  // index of the registered buffer that `buffer` lies in
   std::uint64_t offset = 0;
   std::uint64_t offset2 = 0;
   const char* path = nullptr;  // openat, statx
-  __kernel_timespec time{};       // timeout: how long
+  __kernel_timespec time{};    // timeout: how long
 
   int result = 0;  // >= 0, or a negative errno value
   std::coroutine_handle<> waiting{};

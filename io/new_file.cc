@@ -49,8 +49,8 @@ Result<Place> find_place(const std::string& path) {
     if (length < 0 && errno == EINVAL) return fail_errno(EEXIST, "create", path);
     if (length < 0) return fail_errno(errno, "create", path);
     const UniqueFd base = std::move(place->folder);
-    place = open_folder(base.get(), std::string(target.data(), static_cast<std::size_t>(length)),
-                        path);
+    place =
+        open_folder(base.get(), std::string(target.data(), static_cast<std::size_t>(length)), path);
   }
   if (place) return fail_errno(ELOOP, "create", path);
   return place;
@@ -60,8 +60,28 @@ int open_flags(const FileOptions& options) {
   return O_RDWR | O_CLOEXEC | (options.durability == Durability::every_write ? O_DSYNC : 0);
 }
 
-std::string hidden_prefix(const std::string& name) { return "." + name + "."; }
+// A hidden file is named ".NAME.xxxxxxxx.partial", x being hexadecimal digits, and NAME cut where
+// the whole would be too long for a name.
+constexpr std::size_t kShownNameMax = 200;
+constexpr std::size_t kTagLength = 8;
 constexpr std::string_view kHiddenSuffix = ".partial";
+
+std::string hidden_prefix(const std::string& name) {
+  return "." + name.substr(0, kShownNameMax) + ".";
+}
+
+bool is_hidden_name(std::string_view found, std::string_view prefix) {
+  if (found.size() != prefix.size() + kTagLength + kHiddenSuffix.size()) return false;
+  if (!found.starts_with(prefix) || !found.ends_with(kHiddenSuffix)) return false;
+  return found.substr(prefix.size(), kTagLength).find_first_not_of("0123456789abcdef") ==
+         std::string_view::npos;
+}
+
+// Holds the new file's lock, and nobody took the file for a stale one before that.
+bool lock_hidden(int fd) {
+  struct stat status{};
+  return ::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd, &status) == 0 && status.st_nlink > 0;
+}
 
 // Removes hidden files of this name whose makers are gone: nobody holds their lock.
 void remove_stale(int folder_fd, const std::string& name) {
@@ -73,8 +93,7 @@ void remove_stale(int folder_fd, const std::string& name) {
   }
   const std::string prefix = hidden_prefix(name);
   while (const dirent* entry = ::readdir(folder)) {
-    const std::string_view found = entry->d_name;
-    if (!found.starts_with(prefix) || !found.ends_with(kHiddenSuffix)) continue;
+    if (!is_hidden_name(entry->d_name, prefix)) continue;
     const UniqueFd stale(::openat(folder_fd, entry->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     if (stale && ::flock(stale.get(), LOCK_EX | LOCK_NB) == 0) {
       ::unlinkat(folder_fd, entry->d_name, 0);
@@ -119,12 +138,15 @@ Result<UniqueFd> NewFile::open_hidden(const FileOptions& options) {
     std::array<char, 16> tag{};
     std::snprintf(tag.data(), tag.size(), "%08x", random());
     std::string hidden = hidden_prefix(name_) + tag.data() + std::string(kHiddenSuffix);
-    UniqueFd fd(::openat(folder_.get(), hidden.c_str(), O_CREAT | O_EXCL | open_flags(options),
-                         kMode));
+    UniqueFd fd(
+        ::openat(folder_.get(), hidden.c_str(), O_CREAT | O_EXCL | open_flags(options), kMode));
     if (!fd && errno == EEXIST) continue;
     if (!fd) return fail_errno(errno, "create", path_);
+    if (!lock_hidden(fd.get())) {
+      ::unlinkat(folder_.get(), hidden.c_str(), 0);
+      continue;
+    }
     hidden_ = std::move(hidden);
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return fail_errno(errno, "lock", path_);
     return fd;
   }
   return fail_errno(EEXIST, "create", path_);
@@ -136,8 +158,8 @@ Result<void> NewFile::link(int fd) const {
     const std::string source = "/proc/self/fd/" + std::to_string(fd);
     result = ::linkat(AT_FDCWD, source.c_str(), folder_.get(), name_.c_str(), AT_SYMLINK_FOLLOW);
   } else {
-    result = ::renameat2(folder_.get(), hidden_.c_str(), folder_.get(), name_.c_str(),
-                         RENAME_NOREPLACE);
+    result =
+        ::renameat2(folder_.get(), hidden_.c_str(), folder_.get(), name_.c_str(), RENAME_NOREPLACE);
     if (result != 0 && errno == EINVAL) {  // the filesystem can't rename without replacing
       result = ::linkat(folder_.get(), hidden_.c_str(), folder_.get(), name_.c_str(), 0);
       if (result == 0) result = ::unlinkat(folder_.get(), hidden_.c_str(), 0);

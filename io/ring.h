@@ -40,9 +40,9 @@ class RemoteWork {
 
 /// What the kernel's io_uring offers beyond Linux 5.15; probed when a ring is made.
 struct RingFeatures {
-  bool single_issuer = false;   ///< IORING_SETUP_SINGLE_ISSUER, Linux 6.0
-  bool defer_taskrun = false;   ///< IORING_SETUP_DEFER_TASKRUN, Linux 6.1
-  bool coop_taskrun = false;    ///< IORING_SETUP_COOP_TASKRUN, Linux 5.19
+  bool single_issuer = false;  ///< IORING_SETUP_SINGLE_ISSUER, Linux 6.0
+  bool defer_taskrun = false;  ///< IORING_SETUP_DEFER_TASKRUN, Linux 6.1
+  bool coop_taskrun = false;   ///< IORING_SETUP_COOP_TASKRUN, Linux 5.19
   bool registered_files = false;
   bool registered_buffers = false;
 };

@@ -167,9 +167,7 @@ class [[nodiscard]] Task {
     handle_.resume();
     return finished();
   }
-  bool finished() const noexcept {
-    return handle_.promise().state == detail::TaskState::finished;
-  }
+  bool finished() const noexcept { return handle_.promise().state == detail::TaskState::finished; }
   void set_waiter(detail::Waiter& waiter) noexcept { handle_.promise().waiter = &waiter; }
   /// REQUIRES: finished().
   Result<T>& outcome() noexcept { return *handle_.promise().result; }

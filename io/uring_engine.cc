@@ -1,5 +1,4 @@
 // io_uring, as found on Linux 5.15 and newer. What came later is probed, never assumed.
-#include <liburing.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -7,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 #include <vector>
+
+#include <liburing.h>
 
 #include "io/check.h"
 #include "io/ring_engine.h"
@@ -32,9 +33,9 @@ std::string why_forbidden(int os_error) {
 bool has_operations(io_uring& ring) {
   io_uring_probe* probe = io_uring_get_probe_ring(&ring);
   if (probe == nullptr) return false;
-  constexpr int kNeeded[] = {IORING_OP_READ,      IORING_OP_WRITE,     IORING_OP_READV,
-                             IORING_OP_WRITEV,    IORING_OP_FSYNC,     IORING_OP_FALLOCATE,
-                             IORING_OP_STATX,     IORING_OP_OPENAT,    IORING_OP_TIMEOUT,
+  constexpr int kNeeded[] = {IORING_OP_READ,       IORING_OP_WRITE,      IORING_OP_READV,
+                             IORING_OP_WRITEV,     IORING_OP_FSYNC,      IORING_OP_FALLOCATE,
+                             IORING_OP_STATX,      IORING_OP_OPENAT,     IORING_OP_TIMEOUT,
                              IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED};
   const bool all = std::ranges::all_of(
       kNeeded, [probe](int code) { return io_uring_opcode_supported(probe, code) != 0; });
@@ -155,8 +156,8 @@ class UringEngine final : public RingEngine {
     switch (operation.code) {
       case IoCode::read:
         if (operation.fixed_buffer >= 0) {
-          io_uring_prep_read_fixed(&entry, fd, operation.buffer, operation.length,
-                                   operation.offset, operation.fixed_buffer);
+          io_uring_prep_read_fixed(&entry, fd, operation.buffer, operation.length, operation.offset,
+                                   operation.fixed_buffer);
         } else {
           io_uring_prep_read(&entry, fd, operation.buffer, operation.length, operation.offset);
         }

@@ -57,9 +57,8 @@ __attribute__((target("avx2"))) bool scan_avx2(const std::byte* bytes, std::size
   auto load = [](const std::byte* at) __attribute__((target("avx2"))) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
   };
-  auto zero = [](__m256i v) __attribute__((target("avx2"))) {
-    return _mm256_testz_si256(v, v) != 0;
-  };
+  auto zero = [](__m256i v)
+                  __attribute__((target("avx2"))) { return _mm256_testz_si256(v, v) != 0; };
   const std::byte* const last = bytes + size - kVector;
   if (!zero(_mm256_or_si256(load(bytes), load(last)))) return false;
   for (; bytes + 4 * kVector <= last + kVector; bytes += 4 * kVector) {
@@ -77,12 +76,10 @@ __attribute__((target("avx512f"))) bool scan_avx512(const std::byte* bytes,
                                                     std::size_t size) noexcept {
   constexpr std::size_t kVector = 64;
   if (size < kVector) return scan_avx2(bytes, size);
-  auto load = [](const std::byte* at) __attribute__((target("avx512f"))) {
-    return _mm512_loadu_si512(at);
-  };
-  auto zero = [](__m512i v) __attribute__((target("avx512f"))) {
-    return _mm512_test_epi64_mask(v, v) == 0;
-  };
+  auto load = [](const std::byte* at)
+                  __attribute__((target("avx512f"))) { return _mm512_loadu_si512(at); };
+  auto zero = [](__m512i v)
+                  __attribute__((target("avx512f"))) { return _mm512_test_epi64_mask(v, v) == 0; };
   const std::byte* const last = bytes + size - kVector;
   if (!zero(_mm512_or_si512(load(bytes), load(last)))) return false;
   for (; bytes + 4 * kVector <= last + kVector; bytes += 4 * kVector) {

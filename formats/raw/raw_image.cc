@@ -69,9 +69,9 @@ Task<void> RawImage::read(std::uint64_t offset, std::span<std::byte> into) {
   const std::size_t count = co_await file_->read(offset, into);
   if (count == into.size()) co_return;
   if (offset + count < file_size_) {
-    co_await fail(ErrorKind::file_changed, "'" + filename_ + "' was cut to " +
-                                               std::to_string(offset + count) +
-                                               " bytes while in use");
+    co_await fail(
+        ErrorKind::file_changed,
+        "'" + filename_ + "' was cut to " + std::to_string(offset + count) + " bytes while in use");
   }
   std::memset(into.data() + count, 0, into.size() - count);
 }

@@ -1,9 +1,10 @@
 #include "src/cli/arguments.h"
 
-#include <fmt/format.h>
 #include <getopt.h>
 
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace platter::cli {
 namespace {
@@ -32,7 +33,8 @@ struct GetoptTables {
       if (option.name.empty()) continue;
       names.emplace_back(option.name);
       const int code = option.letter != 0 ? option.letter : kLongOnly + static_cast<int>(i);
-      longs.push_back({names.back().c_str(), takes ? required_argument : no_argument, nullptr, code});
+      longs.push_back(
+          {names.back().c_str(), takes ? required_argument : no_argument, nullptr, code});
     }
     longs.push_back({nullptr, 0, nullptr, 0});
   }
@@ -49,7 +51,8 @@ std::string word_in_question(const std::vector<char*>& argv, int next, int lette
   const auto at = static_cast<std::size_t>(next);
   const std::string_view before = argv[at - 1];
   const bool is_letter = letter > 0 && letter < kLongOnly;
-  const bool holds_it = before.starts_with('-') && before.find(static_cast<char>(letter)) != before.npos;
+  const bool holds_it =
+      before.starts_with('-') && before.find(static_cast<char>(letter)) != before.npos;
   if (is_letter && !holds_it && argv[at] != nullptr) return argv[at];
   return std::string(before);
 }
@@ -71,8 +74,8 @@ Result<Arguments> Arguments::parse(std::span<const Option> options,
   optind = 0;  // glibc: start anew
   opterr = 0;
   for (;;) {
-    const int code = ::getopt_long(argc, argv.data(), tables.letters.c_str(), tables.longs.data(),
-                                   nullptr);
+    const int code =
+        ::getopt_long(argc, argv.data(), tables.letters.c_str(), tables.longs.data(), nullptr);
     if (code == -1) break;
     const std::string shown = word_in_question(argv, optind, optopt);
     if (code == '?') {
@@ -141,8 +144,8 @@ Result<std::vector<CreateOption>> parse_create_options(const std::vector<std::st
 bool asks_for_help(const std::vector<std::string>& lists) {
   const Result<std::vector<CreateOption>> options = parse_create_options(lists);
   return options && std::ranges::any_of(*options, [](const CreateOption& option) {
-    return option.value == "on" && (option.name == "help" || option.name == "?");
-  });
+           return option.value == "on" && (option.name == "help" || option.name == "?");
+         });
 }
 
 }  // namespace platter::cli

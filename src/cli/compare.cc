@@ -25,7 +25,6 @@ constexpr int kExitDiffer = 1;
 constexpr int kExitOpenFailed = 2;
 constexpr int kExitReadFailed = 4;
 
-
 // The two images, opened one after the other: the first failure is the one that is told.
 Task<CompareResult> compare_named(std::string first, OpenOptions first_options, std::string second,
                                   OpenOptions second_options, CompareOptions options,
@@ -81,10 +80,9 @@ int run(Context& context, const Arguments& arguments) {
     if (!quiet) context.print("Warning: Image size mismatch!\n");
   };
   bool opened = false;
-  const Result<CompareResult> result =
-      context.run(compare_named(arguments.positional()[0], std::move(open_first),
-                                arguments.positional()[1], std::move(open_second),
-                                std::move(options), opened));
+  const Result<CompareResult> result = context.run(
+      compare_named(arguments.positional()[0], std::move(open_first), arguments.positional()[1],
+                    std::move(open_second), std::move(options), opened));
   if (result && result->outcome == CompareOutcome::identical) bar.complete();
   if (result && !quiet) context.print(describe(*result));
   bar.end();

@@ -1,10 +1,11 @@
 #include "src/cli/context.h"
 
-#include <fmt/format.h>
 #include <signal.h>
 
 #include <cstdio>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "io/notice.h"
 
@@ -21,7 +22,7 @@ extern "C" void forward_signal(int signal) {
 }
 
 void catch_signal(int signal, int flags) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = forward_signal;
   action.sa_flags = flags;
   sigemptyset(&action.sa_mask);

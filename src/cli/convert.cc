@@ -1,8 +1,8 @@
 #include "src/ops/convert.h"
 
-#include <fmt/format.h>
-
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "io/bytes.h"
 #include "src/cli/image_arguments.h"
@@ -66,8 +66,8 @@ Result<void> check_conflicts(const Arguments& arguments) {
 
 Result<std::uint64_t> parse_sparse_size(const Arguments& arguments, const Context& context) {
   if (!arguments.has("S")) return 4 * kKiB;
-  const Result<std::uint64_t> size = parse_size_argument(
-      arguments.value("S"), "buffer size for sparse output", context.program());
+  const Result<std::uint64_t> size =
+      parse_size_argument(arguments.value("S"), "buffer size for sparse output", context.program());
   if (!size) return fail(size.error().clone());
   if (is_aligned(*size, kSectorSize) && *size <= kSparseMax) return *size;
   return wrong(fmt::format(
@@ -83,9 +83,9 @@ Result<unsigned> parse_parallel(const Arguments& arguments) {
   const long count = std::strtol(text.c_str(), &end, 0);  // what is too large becomes LONG_MAX
   const bool whole = !text.empty() && *end == '\0';
   if (whole && count >= 1 && count <= long{kParallelMax}) return static_cast<unsigned>(count);
-  return wrong(fmt::format(
-      "Invalid number of coroutines. Allowed number of coroutines is between 1 and {}",
-      kParallelMax));
+  return wrong(
+      fmt::format("Invalid number of coroutines. Allowed number of coroutines is between 1 and {}",
+                  kParallelMax));
 }
 
 Result<void> parse_caches(const Arguments& arguments, ConvertOptions& options) {
@@ -123,9 +123,8 @@ Result<void> parse_numbers(const Arguments& arguments, const Context& context,
 // What only other formats than raw can do.
 Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& options) {
   // An existing target's format is checked when it is opened.
-  if (options.target_format != "raw" && options.target_mode == TargetMode::create) {
-    return fail(ErrorKind::unknown_format,
-                fmt::format("Unknown file format '{}'", options.target_format));
+  if (options.target_mode == TargetMode::create) {
+    if (auto known = check_target_format(options.target_format); !known) return known;
   }
   if (arguments.has("c")) return wrong("Compression not supported for this file format");
   if (arguments.has("B")) return wrong("Backing file not supported for file format 'raw'");
@@ -133,8 +132,9 @@ Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& 
     return wrong("Backing file format not supported for file format 'raw'");
   }
   if (arguments.has("l")) {
-    return wrong("Failed to load snapshot: Block format 'raw' used by device '' does not support "
-                 "temporarily loading internal snapshots");
+    return wrong(
+        "Failed to load snapshot: Block format 'raw' used by device '' does not support "
+        "temporarily loading internal snapshots");
   }
   if (arguments.has("bitmaps")) return wrong("Source lacks bitmap support");
   return {};
@@ -185,10 +185,8 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
 
 int run(Context& context, const Arguments& arguments) {
   if (asks_for_help(arguments.values("o"))) {
-    const std::string format = arguments.value("O", "raw");
-    if (format != "raw") {
-      context.error(fmt::format("Unknown file format '{}'", format));
-      return kExitError;
+    if (const auto known = check_target_format(arguments.value("O", "raw")); !known) {
+      return context.fail_with(known.error());
     }
     context.print(raw_options_help(/*with_file=*/!arguments.positional().empty()));
     return kExitOk;

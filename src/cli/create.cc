@@ -1,9 +1,10 @@
 #include "src/ops/create.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
 
+#include <fmt/format.h>
+
+#include "formats/reference.h"
 #include "io/bytes.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
@@ -27,11 +28,6 @@ struct Request {
   RawCreateArguments raw;
 };
 
-Result<void> check_format(const std::string& format) {
-  if (format == "raw") return {};
-  return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
-}
-
 Result<std::uint64_t> decide_size(const RawCreateArguments& raw,
                                   std::optional<std::uint64_t> given) {
   if (given && raw.size) {
@@ -46,7 +42,10 @@ Result<Request> make_request(const Arguments& arguments, std::optional<std::uint
   Request request;
   request.create.filename = arguments.positional().front();
   request.create.format = arguments.value("f", "raw");
-  if (const auto known = check_format(request.create.format); !known) {
+  if (const auto path = plain_path(request.create.filename); !path) {
+    return fail(path.error().clone());
+  }
+  if (const auto known = check_target_format(request.create.format); !known) {
     return fail(known.error().clone());
   }
   if (arguments.has("b")) {
@@ -107,7 +106,7 @@ Result<void> create(Context& context, Request request) {
 int run(Context& context, const Arguments& arguments) {
   const auto& operands = arguments.positional();
   if (asks_for_help(arguments.values("o"))) {
-    if (const auto known = check_format(arguments.value("f", "raw")); !known) {
+    if (const auto known = check_target_format(arguments.value("f", "raw")); !known) {
       return context.fail_with(known.error());
     }
     context.print(raw_options_help(/*with_file=*/!operands.empty()));

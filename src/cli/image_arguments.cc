@@ -1,9 +1,9 @@
 #include "src/cli/image_arguments.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "src/cli/size.h"
 
@@ -18,12 +18,19 @@ std::optional<CacheMode> parse_cache_mode(std::string_view name) {
   return std::nullopt;
 }
 
+Result<void> check_target_format(const std::string& format) {
+  if (format == "raw") return {};
+  if (format == "qcow2") {
+    return fail(ErrorKind::unsupported, "qcow2 images can be read, but not written yet");
+  }
+  return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
+}
+
 Result<bool> wants_json(const Arguments& arguments) {
   const std::string output = arguments.value("output", "human");
   if (output == "json") return true;
   if (output == "human") return false;
-  return fail(ErrorKind::invalid_argument,
-              "--output must be used with human or json as argument.");
+  return fail(ErrorKind::invalid_argument, "--output must be used with human or json as argument.");
 }
 
 Task<OpenedImage> open_named(std::string name, OpenOptions options) {

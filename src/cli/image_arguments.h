@@ -23,6 +23,10 @@ struct CacheMode {
 /// none (off), writeback, writethrough, directsync, unsafe; nothing for another word.
 std::optional<CacheMode> parse_cache_mode(std::string_view name);
 
+/// Whether images of this format can be made. Errors: unknown_format, in qemu-img's words;
+/// unsupported for what can only be read so far.
+Result<void> check_target_format(const std::string& format);
+
 /// Whether `--output` asks for JSON. Errors: invalid_argument, in qemu-img's words.
 Result<bool> wants_json(const Arguments& arguments);
 

@@ -1,11 +1,10 @@
+#include <set>
+#include <vector>
+
 #include <fmt/format.h>
 
-#include <cctype>
-#include <nlohmann/json.hpp>
-#include <span>
-
 #include "src/cli/image_arguments.h"
-#include "src/cli/size.h"
+#include "src/cli/info_text.h"
 #include "src/cli/verb.h"
 
 namespace platter::cli {
@@ -19,42 +18,28 @@ constexpr Option kOptions[] = {
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
 
-Task<ImageInfo> read_info(std::string name, OpenOptions options) {
+Task<ImageInfo> read_one(std::string name, OpenOptions options) {
   const OpenedImage opened = co_await open_named(std::move(name), std::move(options));
   ImageInfo info = co_await opened.image->info();
   co_await opened.image->close();
   co_return info;
 }
 
-nlohmann::ordered_json to_json(const ImageInfo& info) {
-  nlohmann::ordered_json json;
-  json["virtual-size"] = info.virtual_size;
-  json["filename"] = info.filename;
-  if (info.cluster_size) json["cluster-size"] = *info.cluster_size;
-  json["format"] = info.format;
-  if (info.actual_size) json["actual-size"] = *info.actual_size;
-  json["dirty-flag"] = info.dirty;
-  return json;
-}
-
-// The same text as qemu-img's: ASCII alone, with capital letters in "\\u00E4".
-std::string in_qemu_style(std::string json) {
-  for (std::size_t at = json.find('\\'); at != std::string::npos; at = json.find('\\', at + 2)) {
-    if (json[at + 1] != 'u') continue;
-    for (char& digit : std::span(json).subspan(at + 2, 4)) {
-      digit = static_cast<char>(std::toupper(static_cast<unsigned char>(digit)));
+// The image, and with `chain` what it stands on.
+Task<std::vector<ImageInfo>> read_infos(std::string name, OpenOptions options, bool chain) {
+  std::vector<ImageInfo> infos;
+  std::set<std::string> seen;
+  for (;;) {
+    if (!seen.insert(name).second) {
+      co_return fail(ErrorKind::corrupt_image,
+                     fmt::format("Backing file '{}' creates an infinite loop.", name));
     }
+    infos.push_back(co_await read_one(name, options));
+    const ImageInfo& last = infos.back();
+    if (!chain || !last.full_backing_file) co_return infos;
+    name = *last.full_backing_file;
+    options.format = last.backing_format.value_or("");
   }
-  return json;
-}
-
-std::string to_text(const ImageInfo& info) {
-  std::string text = fmt::format(
-      "image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.filename,
-      info.format, human_size(info.virtual_size), info.virtual_size,
-      info.actual_size ? human_size(*info.actual_size) : "unavailable");
-  if (info.cluster_size) text += fmt::format("cluster_size: {}\n", *info.cluster_size);
-  return text;
 }
 
 int run(Context& context, const Arguments& arguments) {
@@ -67,19 +52,17 @@ int run(Context& context, const Arguments& arguments) {
   OpenOptions options{.purpose = OpenPurpose::inspect};
   options.format = arguments.value("format");
   options.force_share = arguments.has("force-share");
-  const Result<ImageInfo> info =
-      context.run(read_info(arguments.positional().front(), std::move(options)));
-  if (!info) return context.fail_with(info.error());
-  if (!*json) {
-    context.print(to_text(*info));
+  const bool chain = arguments.has("backing-chain");
+  const auto infos =
+      context.run(read_infos(arguments.positional().front(), std::move(options), chain));
+  if (!infos) return context.fail_with(infos.error());
+  if (*json) {
+    context.print(info_json(*infos, chain));
     return kExitOk;
   }
-  nlohmann::ordered_json document = to_json(*info);
-  if (arguments.has("backing-chain")) {
-    document = nlohmann::ordered_json::array({std::move(document)});
-  }
-  context.print(in_qemu_style(
-      document.dump(4, ' ', true, nlohmann::ordered_json::error_handler_t::replace) + "\n"));
+  std::string text;
+  for (const ImageInfo& info : *infos) text += (text.empty() ? "" : "\n") + info_text(info);
+  context.print(text);
   return kExitOk;
 }
 

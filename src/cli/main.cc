@@ -1,6 +1,5 @@
 // platter: the command-line tool. `platter VERB ...`, or a link named qemu-img to it.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +7,8 @@
 #include <cstdio>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
@@ -17,9 +18,10 @@ namespace platter::cli {
 namespace {
 
 std::string version_text() {
-  return fmt::format("platter version {}\n"
-                     "Virtual-disk images, natively. Licence: LGPL-2.1-or-later\n",
-                     PLATTER_VERSION);
+  return fmt::format(
+      "platter version {}\n"
+      "Virtual-disk images, natively. Licence: LGPL-2.1-or-later\n",
+      PLATTER_VERSION);
 }
 
 std::string help_text(std::string_view program) {
@@ -28,7 +30,7 @@ std::string help_text(std::string_view program) {
   for (const Verb* verb : verbs()) text += fmt::format("  {:<10} {}\n", verb->name, verb->help);
   text += fmt::format(
       "\n'{} VERB --help' lists a verb's options. Sizes are bytes, or have a suffix\n"
-      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw\n",
+      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw, qcow2 (reading)\n",
       program);
   return text;
 }
@@ -40,8 +42,8 @@ const Verb* find_verb(std::string_view name) {
 }
 
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
-  const bool asks_help =
-      std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end();
+  const bool asks_help = std::ranges::find(words, "--help") != words.end() ||
+                         std::ranges::find(words, "-h") != words.end();
   if (verb.last_may_be_negative && words.size() < 2 && !asks_help) {
     context.usage_error("Not enough arguments");
     return verb.usage_exit;

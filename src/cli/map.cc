@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <limits>
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
@@ -28,6 +28,7 @@ struct Entry {
   bool present = false;
   bool zero = false;
   bool data = false;
+  unsigned depth = 0;
   std::optional<std::uint64_t> offset;
   std::string filename;
 };
@@ -37,6 +38,7 @@ Entry entry_of(const Mapping& mapping) {
   entry.present = mapping.kind != MappingKind::unallocated;
   entry.data = mapping.kind == MappingKind::data || mapping.kind == MappingKind::compressed;
   entry.zero = !entry.data;
+  entry.depth = mapping.depth;
   if (mapping.file != nullptr) {
     entry.offset = mapping.file_offset;
     entry.filename = mapping.file->name();
@@ -46,7 +48,8 @@ Entry entry_of(const Mapping& mapping) {
 
 bool goes_on(const Entry& entry, const Entry& next) {
   if (entry.present != next.present || entry.zero != next.zero || entry.data != next.data ||
-      entry.offset.has_value() != next.offset.has_value() || entry.filename != next.filename) {
+      entry.depth != next.depth || entry.offset.has_value() != next.offset.has_value() ||
+      entry.filename != next.filename) {
     return false;
   }
   return !entry.offset || *entry.offset + entry.length == *next.offset;
@@ -60,18 +63,22 @@ class MapWriter {
   void begin(std::uint64_t start) {
     current_ = Entry{.start = start};
     if (!json_) {
-      context_.print(fmt::format("{:<16}{:<16}{:<16}{}\n", "Offset", "Length", "Mapped to", "File"));
+      context_.print(
+          fmt::format("{:<16}{:<16}{:<16}{}\n", "Offset", "Length", "Mapped to", "File"));
     }
   }
-  void add(const Entry& entry) {
+  Result<void> add(const Entry& entry) {
     if (current_.length > 0 && goes_on(current_, entry)) {
       current_.length += entry.length;
-      return;
+      return {};
     }
-    if (current_.length > 0) write(/*last=*/false);
+    if (current_.length > 0) {
+      if (auto written = write(/*last=*/false); !written) return written;
+    }
     current_ = entry;
+    return {};
   }
-  void end() { write(/*last=*/true); }
+  Result<void> end() { return write(/*last=*/true); }
 
  private:
   static const char* word(bool value) { return value ? "true" : "false"; }
@@ -79,20 +86,25 @@ class MapWriter {
     return value == 0 ? "0" : fmt::format("{:#x}", value);
   }
 
-  void write(bool last) {
+  Result<void> write(bool last) {
     if (json_) {
       write_json(last);
+    } else if (current_.data && !current_.offset) {
+      // This form has no way to say where such data is.
+      return fail(ErrorKind::unsupported,
+                  "File contains external, encrypted or compressed clusters.");
     } else if (current_.data && !current_.zero && current_.offset) {
       context_.print(fmt::format("{:<16}{:<16}{:<16}{}\n", hex(current_.start),
                                  hex(current_.length), hex(*current_.offset), current_.filename));
     }
+    return {};
   }
   void write_json(bool last) {
     std::string text = fmt::format(
-        "{}{{ \"start\": {}, \"length\": {}, \"depth\": 0, \"present\": {}, \"zero\": {}, "
+        "{}{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, "
         "\"data\": {}",
-        first_ ? "[" : ",\n", current_.start, current_.length, word(current_.present),
-        word(current_.zero), word(current_.data));
+        first_ ? "[" : ",\n", current_.start, current_.length, current_.depth,
+        word(current_.present), word(current_.zero), word(current_.data));
     if (current_.offset) text += fmt::format(", \"offset\": {}", *current_.offset);
     text += last ? "}]\n" : "}";
     first_ = false;
@@ -114,11 +126,11 @@ Task<void> write_map(Context& context, MapWriter& writer, std::string name, Open
   writer.begin(start);
   for (std::uint64_t at = start; at < end;) {
     co_await context.cancel().check();
-    const auto mappings = co_await image.map(at, end - at, kMappingsAtOnce);
-    for (const Mapping& mapping : mappings) writer.add(entry_of(mapping));
+    const auto mappings = co_await image.map_chain(at, end - at, kMappingsAtOnce);
+    for (const Mapping& mapping : mappings) co_await writer.add(entry_of(mapping));
     at = mappings.back().offset + mappings.back().length;
   }
-  writer.end();
+  co_await writer.end();
   co_await image.close();
 }
 

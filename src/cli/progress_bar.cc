@@ -1,10 +1,11 @@
 #include "src/cli/progress_bar.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
+
+#include <fmt/format.h>
 
 #include "src/cli/size.h"
 
@@ -61,7 +62,8 @@ void ProgressBar::print_percent(double percent) {
 
 void ProgressBar::draw(const Progress& progress, double part) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
-  const double rate = elapsed.count() > 0 ? static_cast<double>(progress.done()) / elapsed.count() : 0;
+  const double rate =
+      elapsed.count() > 0 ? static_cast<double>(progress.done()) / elapsed.count() : 0;
   const double left = rate > 0 ? static_cast<double>(progress.total() - progress.done()) / rate : 0;
   const auto filled = static_cast<std::size_t>(part * kBarWidth);
   std::string bar(filled, '#');

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
+#include "io/bytes.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
 #include "src/cli/verb.h"
-#include "io/bytes.h"
 
 namespace platter::cli {
 namespace {
@@ -56,13 +56,13 @@ struct Request {
 Task<void> resize_image(Context& context, Request request) {
   const OpenedImage opened =
       co_await open_named(request.name, {.purpose = OpenPurpose::resize, .format = request.format});
-  if (opened.format_was_guessed && opened.image->format() == "raw") warn_of_guess(opened.image->filename());
+  if (opened.format_was_guessed && opened.image->format() == "raw")
+    warn_of_guess(opened.image->filename());
   Image& image = *opened.image;
   const std::uint64_t current = image.virtual_size();
   const std::uint64_t total = co_await total_size(request.size, current);
   if (total <= current && request.preallocation != Preallocation::off) {
-    co_await fail(ErrorKind::invalid_argument,
-                  "Preallocation can only be used for growing images");
+    co_await fail(ErrorKind::invalid_argument, "Preallocation can only be used for growing images");
   }
   if (total < current && !request.shrink) {
     context.error("Use the --shrink option to perform a shrink operation.");
@@ -71,8 +71,8 @@ Task<void> resize_image(Context& context, Request request) {
                   "end. Before performing such an operation, make sure there is no important "
                   "data there.");
   }
-  co_await image.resize(
-      total, {.preallocation = request.preallocation, .cancel = &context.cancel()});
+  co_await image.resize(total,
+                        {.preallocation = request.preallocation, .cancel = &context.cancel()});
   co_await image.flush();
   co_await image.close();
 }

@@ -1,8 +1,8 @@
 #include "src/cli/verb.h"
 
-#include <fmt/format.h>
-
 #include <array>
+
+#include <fmt/format.h>
 
 namespace platter::cli {
 
@@ -17,7 +17,8 @@ std::string verb_help(const Verb& verb, std::string_view program) {
                                  verb.operands, verb.help);
   for (const Option& option : verb.options) {
     std::string left = option.letter != 0 ? fmt::format("-{}", option.letter) : "   ";
-    if (!option.name.empty()) left += fmt::format("{} --{}", option.letter != 0 ? "," : " ", option.name);
+    if (!option.name.empty())
+      left += fmt::format("{} --{}", option.letter != 0 ? "," : " ", option.name);
     if (!option.argument.empty()) {
       left += option.name.empty() ? fmt::format(" {}", option.argument)
                                   : fmt::format("={}", option.argument);

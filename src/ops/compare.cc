@@ -35,7 +35,7 @@ class MappingCursor {
     }
     while (next_ < batch_.size() && end_of(batch_[next_]) <= offset) ++next_;
     if (next_ == batch_.size()) {
-      batch_ = co_await image_.map(offset, image_.virtual_size() - offset, kMappingsAtOnce);
+      batch_ = co_await image_.map_chain(offset, image_.virtual_size() - offset, kMappingsAtOnce);
       next_ = 0;
     }
     Mapping rest = batch_[next_];
@@ -71,6 +71,7 @@ class Comparison {
   Task<void> walk(std::uint64_t begin, std::uint64_t end);
   Task<void> produce(TaskGroup& group, std::uint64_t begin, std::uint64_t end);
   Task<void> compare_piece(Piece piece);
+  Task<void> read_and_compare(Piece piece);
   Task<void> read_side(Image& image, std::uint64_t offset, std::span<std::byte> into);
   void found(CompareOutcome outcome, std::uint64_t offset);
   Result<void> check_cancelled() const {
@@ -82,6 +83,7 @@ class Comparison {
   const CompareOptions& options_;
   MappingCursor cursor_a_;
   MappingCursor cursor_b_;
+  std::uint64_t failed_at_ = kNowhere;  // the first piece that could not be read
   CompareResult first_{.outcome = CompareOutcome::identical, .offset = kNowhere};
 };
 
@@ -108,7 +110,11 @@ Task<CompareResult> Comparison::run() {
 
 Task<void> Comparison::walk(std::uint64_t begin, std::uint64_t end) {
   auto body = [this, begin, end](TaskGroup& group) { return produce(group, begin, end); };
-  return with_group(kParallel, body);
+  Result<void> done = co_await with_group(kParallel, body).result();
+  // What could not be read behind a difference would not have been read one by one.
+  const bool behind = first_.outcome != CompareOutcome::identical && first_.offset < failed_at_;
+  if (!done && failed_at_ != kNowhere && behind) co_return;
+  co_await std::move(done);
 }
 
 Task<void> Comparison::produce(TaskGroup& group, std::uint64_t begin, std::uint64_t end) {
@@ -157,6 +163,12 @@ std::uint64_t first_data(std::span<const std::byte> bytes) {
 }
 
 Task<void> Comparison::compare_piece(Piece piece) {
+  Result<void> done = co_await read_and_compare(piece).result();
+  if (!done) failed_at_ = std::min(failed_at_, piece.offset);
+  co_await std::move(done);
+}
+
+Task<void> Comparison::read_and_compare(Piece piece) {
   BufferPool& pool = Ring::current().buffers();
   const Buffer buffer = co_await pool.acquire(piece.length);
   std::uint64_t difference = kNowhere;

@@ -21,10 +21,10 @@ struct CompareOptions {
 };
 
 enum class CompareOutcome : std::uint8_t {
-  identical,        ///< the longer image may go on with zeroes
-  size_mismatch,    ///< strict only
-  status_mismatch,  ///< strict only: allocated here, a hole there, at `offset`
-  content_mismatch, ///< the 512-byte sector at `offset` differs
+  identical,         ///< the longer image may go on with zeroes
+  size_mismatch,     ///< strict only
+  status_mismatch,   ///< strict only: allocated here, a hole there, at `offset`
+  content_mismatch,  ///< the 512-byte sector at `offset` differs
 };
 
 struct CompareResult {

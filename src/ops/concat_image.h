@@ -35,7 +35,9 @@ class ConcatImage final : public Image {
  private:
   explicit ConcatImage(std::vector<std::unique_ptr<Image>> parts);
   std::size_t part_at(std::uint64_t offset) const noexcept;
-  std::uint64_t begin_of(std::size_t part) const noexcept { return part == 0 ? 0 : ends_[part - 1]; }
+  std::uint64_t begin_of(std::size_t part) const noexcept {
+    return part == 0 ? 0 : ends_[part - 1];
+  }
 
   std::vector<std::unique_ptr<Image>> parts_;
   std::vector<std::uint64_t> ends_;  // guest offset behind each part

@@ -5,6 +5,7 @@
 
 #include "formats/raw/raw_create.h"
 #include "formats/raw/raw_image.h"
+#include "formats/reference.h"
 #include "io/bytes.h"
 #include "src/ops/concat_image.h"
 #include "src/ops/target.h"
@@ -31,6 +32,7 @@ class Conversion {
 
  private:
   Task<void> open_sources();
+  void remember_files(Image& image);
   Task<ConvertResult> into_existing();
   Task<ConvertResult> into_created();
   Task<bool> try_reflink(DirectFile& file);
@@ -62,10 +64,19 @@ Task<void> Conversion::open_sources() {
                            .force_share = options_.force_share};
     OpenedImage opened = co_await in_context(open_image(name, open, options_.policy),
                                              "Could not open '" + name + "'");
-    if (const auto id = opened.image->file().id()) source_ids_.push_back(*id);
+    remember_files(*opened.image);
     parts.push_back(std::move(opened.image));
   }
   source_ = co_await ConcatImage::make(std::move(parts));
+}
+
+void Conversion::remember_files(Image& image) {
+  for (Image* layer = &image; layer != nullptr; layer = layer->backing()) {
+    for (const File* file : {&layer->file(), layer->data_file()}) {
+      if (file == nullptr) continue;
+      if (const auto id = file->id()) source_ids_.push_back(*id);
+    }
+  }
 }
 
 // QEMU's locks refuse this already, unless they were not asked for.
@@ -98,6 +109,7 @@ Task<ConvertResult> Conversion::into_existing() {
 }
 
 Task<ConvertResult> Conversion::into_created() {
+  co_await plain_path(options_.target);  // its error has no context, as qemu-img has it
   Target target = co_await in_context(
       open_target(options_.target, options_.target_cache, options_.target_durability),
       create_context());

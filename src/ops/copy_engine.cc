@@ -126,7 +126,8 @@ Task<void> CopyEngine::count_total() {
   };
   for (std::uint64_t at = 0; at < source_.virtual_size();) {
     co_await check_cancelled();
-    const auto mappings = co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings =
+        co_await source_.map_chain(at, source_.virtual_size() - at, kMappingsAtOnce);
     for (const Mapping& mapping : mappings) planner.add(mapping);
     at = mappings.back().offset + mappings.back().length;
     count();
@@ -139,7 +140,8 @@ Task<void> CopyEngine::count_total() {
 Task<void> CopyEngine::produce(TaskGroup& group) {
   CopyPlanner planner(plan_options());
   for (std::uint64_t at = 0; at < source_.virtual_size() && !group.failed();) {
-    const auto mappings = co_await source_.map(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings =
+        co_await source_.map_chain(at, source_.virtual_size() - at, kMappingsAtOnce);
     for (const Mapping& mapping : mappings) {
       planner.add(mapping);
       co_await start_steps(group, planner);

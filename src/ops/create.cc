@@ -8,8 +8,8 @@
 namespace platter {
 
 Task<void> create_image(CreateOptions options) {
-  Target target = co_await open_target(options.filename, CacheUse::direct_if_possible,
-                                       Durability::on_flush);
+  Target target =
+      co_await open_target(options.filename, CacheUse::direct_if_possible, Durability::on_flush);
   DirectFile& file = *target.file;
   co_await clear_target(file, options.attributes);
   const ResizeOptions layout{.preallocation = options.preallocation, .cancel = options.cancel};

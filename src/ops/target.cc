@@ -5,27 +5,34 @@
 #include <cerrno>
 #include <utility>
 
+#include "formats/reference.h"
+
 namespace platter {
 namespace {
 
 // A dangling link counts as free: what it points at is made.
 bool name_is_free(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) != 0;
 }
 
 bool is_folder(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 }  // namespace
 
-Task<Target> open_target(std::string path, CacheUse cache, Durability durability) {
-  if (path.empty()) co_return fail_errno(ENOENT, "create", path);
+Task<Target> open_target(std::string name, CacheUse cache, Durability durability) {
+  std::string path = co_await plain_path(std::move(name));
+  if (path.empty()) {
+    co_return fail(ErrorKind::not_found, "Could not create '': No such file or directory");
+  }
   Target target;
-  FileOptions options{
-      .access = Access::read_write, .cache = cache, .durability = durability, .lock = std::nullopt};
+  FileOptions options{.access = Access::read_write,
+                      .cache = cache,
+                      .durability = durability,
+                      .exclusive_device = true};
   if (name_is_free(path)) {
     target.unpublished = co_await NewFile::create(path, options);
     target.file = target.unpublished->take_file();

@@ -1,0 +1,81 @@
+// A qcow2 image's header, read and checked.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/qcow2/format.h"
+#include "io/error.h"
+
+namespace platter::qcow2 {
+
+/// Where the bitmap directory lies.
+struct BitmapsExtension {
+  std::uint32_t count = 0;
+  std::uint64_t directory_offset = 0;  ///< bytes
+  std::uint64_t directory_size = 0;    ///< bytes
+};
+
+/// An extension that this code does not interpret; kept so that it can be written back.
+struct UnknownExtension {
+  std::uint32_t type = 0;
+  std::vector<std::byte> data;
+};
+
+/// The header and its extensions in host form. After parse_header() every field is within the
+/// bounds that its comment gives, and every table lies at a multiple of the cluster size, within
+/// 63 bits; whether it lies within the file is known only with the file.
+struct Header {
+  std::uint32_t version = 3;   ///< 2 or 3
+  unsigned cluster_bits = 16;  ///< 9 to 21; extended L2: 14 to 21
+  std::uint64_t size = 0;      ///< guest bytes, at most 2^63 - 1; fits the L1 table
+  CryptMethod crypt_method = CryptMethod::none;
+  std::uint64_t l1_table_offset = 0;
+  std::uint32_t l1_size = 0;  ///< entries, at most 32 MiB of them
+  std::uint64_t refcount_table_offset = 0;
+  std::uint32_t refcount_table_clusters = 0;  ///< at most 8 MiB of them
+  std::uint32_t snapshot_count = 0;           ///< at most 65536
+  std::uint64_t snapshots_offset = 0;
+  std::uint64_t incompatible_features = 0;  ///< known bits only
+  std::uint64_t compatible_features = 0;
+  std::uint64_t autoclear_features = 0;
+  unsigned refcount_order = 4;  ///< 0 to 6
+  std::uint32_t header_length = 112;
+  CompressionType compression_type = CompressionType::zlib;
+
+  std::optional<std::string> backing_file;  ///< as written in the image; may be any bytes
+  std::optional<std::string> backing_format;
+  std::optional<std::string> data_file;
+  std::optional<BitmapsExtension> bitmaps;
+  std::vector<UnknownExtension> unknown_extensions;
+
+  std::uint64_t cluster_size() const noexcept { return std::uint64_t{1} << cluster_bits; }
+  bool incompatible(IncompatibleBit bit) const noexcept {
+    return ((incompatible_features >> bit) & 1) != 0;
+  }
+  bool autoclear(AutoclearBit bit) const noexcept { return ((autoclear_features >> bit) & 1) != 0; }
+  bool extended_l2() const noexcept { return incompatible(kExtendedL2Bit); }
+  bool has_data_file() const noexcept { return incompatible(kDataFileBit); }
+  bool lazy_refcounts() const noexcept {
+    return ((compatible_features >> kLazyRefcountsBit) & 1) != 0;
+  }
+
+  std::uint64_t l2_entry_size() const noexcept { return extended_l2() ? 16 : 8; }  ///< bytes
+  /// Entries of one L2 table, as a power of two.
+  unsigned l2_bits() const noexcept { return cluster_bits - (extended_l2() ? 4 : 3); }
+};
+
+/// How many bytes from the start of the file hold the header and its extensions, judged by the
+/// first 512 of them (at most the first cluster: 2 MiB). Errors: as parse_header().
+Result<std::size_t> header_area(std::span<const std::byte> start);
+
+/// Parses and checks. `area` holds header_area() bytes, or less where the file is shorter.
+/// Errors: unknown_format (not qcow2), unsupported (features, named), corrupt_image (with the
+/// field).
+Result<Header> parse_header(std::span<const std::byte> area);
+
+}  // namespace platter::qcow2

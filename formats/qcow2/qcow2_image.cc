@@ -1,0 +1,190 @@
+#include "formats/qcow2/qcow2_image.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "formats/qcow2/decompress.h"
+#include "formats/reference.h"
+#include "io/bytes.h"
+#include "io/direct_file.h"
+#include "io/ring.h"
+#include "io/task_group.h"
+
+namespace platter::qcow2 {
+namespace {
+
+// Clusters decompressed at once for one read.
+constexpr std::size_t kDecompressAtOnce = 4;
+
+Task<Header> read_header(File& file) {
+  std::array<std::byte, kSectorSize> start{};
+  const std::size_t count = co_await file.read(0, start);
+  const std::size_t size = co_await header_area(std::span(start).first(count));
+  std::vector<std::byte> area(size);
+  const std::size_t available = co_await file.read(0, area);
+  co_return parse_header(std::span(area).first(available));
+}
+
+SnapshotInfo describe(const Snapshot& snapshot) {
+  SnapshotInfo info{.id = snapshot.id,
+                    .name = snapshot.name,
+                    .vm_state_size = snapshot.vm_state_size,
+                    .date_sec = snapshot.date_sec,
+                    .date_nsec = snapshot.date_nsec,
+                    .vm_clock_nsec = snapshot.vm_clock_nsec};
+  if (snapshot.icount != ~std::uint64_t{0}) info.icount = snapshot.icount;
+  return info;
+}
+
+Qcow2Info describe(const Header& header) {
+  return {.version = header.version,
+          .compression_type = header.compression_type == CompressionType::zstd ? "zstd" : "zlib",
+          .lazy_refcounts = header.lazy_refcounts(),
+          .refcount_bits = 1U << header.refcount_order,
+          .data_file = header.has_data_file() ? header.data_file : std::nullopt,
+          .data_file_raw = header.has_data_file() && header.autoclear(kRawDataFileBit),
+          .corrupt = header.incompatible(kCorruptBit),
+          .extended_l2 = header.extended_l2(),
+          .bitmaps = {}};
+}
+
+}  // namespace
+
+Qcow2Image::Qcow2Image(std::unique_ptr<File> file, std::string filename, std::uint64_t memory_max)
+    : file_(std::move(file)), filename_(std::move(filename)), memory_max_(memory_max) {}
+
+Task<std::unique_ptr<Qcow2Image>> Qcow2Image::open(std::unique_ptr<File> file, std::string filename,
+                                                   std::uint64_t memory_max) {
+  std::unique_ptr<Qcow2Image> image(
+      new Qcow2Image(std::move(file), std::move(filename), memory_max));
+  image->header_ = co_await read_header(*image->file_);
+  co_return image;
+}
+
+Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file) {
+  backing_ = std::move(backing);
+  data_file_ = std::move(data_file);
+  if (header_.crypt_method != CryptMethod::none) {
+    co_await fail(ErrorKind::unsupported,
+                  std::string("encrypted images (") +
+                      (header_.crypt_method == CryptMethod::luks ? "luks" : "aes") +
+                      ") can't be read yet");
+  }
+  map_ = std::make_unique<ClusterMap>(header_, *file_, data(), memory_max_ / 2);
+  co_await map_->load_l1(header_.l1_table_offset, header_.l1_size);
+  data_size_ = co_await data().size();
+}
+
+Task<ImageInfo> Qcow2Image::info() {
+  ImageInfo info;
+  info.filename = filename_;
+  info.format = format();
+  info.virtual_size = header_.size;
+  info.cluster_size = header_.cluster_size();
+  info.dirty = header_.incompatible(kDirtyBit);
+  info.encrypted = header_.crypt_method != CryptMethod::none;
+  if (const auto* file = dynamic_cast<const DirectFile*>(file_.get())) {
+    info.actual_size = co_await file->disk_usage();
+  }
+  if (header_.backing_file) {
+    info.backing_file = header_.backing_file;
+    info.full_backing_file = referenced_path(filename_, *header_.backing_file);
+    info.backing_format = header_.backing_format;
+  }
+  for (const Snapshot& snapshot : co_await read_snapshots(header_, *file_)) {
+    info.snapshots.push_back(describe(snapshot));
+  }
+  info.qcow2 = describe(header_);
+  for (const BitmapEntry& bitmap : co_await read_bitmap_directory(header_, *file_)) {
+    info.qcow2->bitmaps.push_back({.name = bitmap.name,
+                                   .granularity = bitmap.granularity,
+                                   .in_use = (bitmap.flags & kBitmapInUse) != 0,
+                                   .automatic = (bitmap.flags & kBitmapAuto) != 0});
+  }
+  co_return info;
+}
+
+Task<std::vector<Mapping>> Qcow2Image::map(std::uint64_t offset, std::uint64_t length,
+                                           std::size_t count_max) {
+  co_await check_bounds(offset, length);
+  std::vector<Mapping> mappings = co_await map_->map(offset, length, count_max);
+  // What lies past the end of the file reads as zeroes; a run across it is cut there.
+  for (std::size_t i = 0; i < mappings.size(); ++i) {
+    Mapping& run = mappings[i];
+    if (run.kind != MappingKind::data || in_bounds(run.file_offset, run.length, data_size_))
+      continue;
+    if (run.file_offset >= data_size_) {
+      run.kind = MappingKind::zero;
+      continue;
+    }
+    run.length = data_size_ - run.file_offset;
+    mappings.resize(i + 1);
+  }
+  co_return mappings;
+}
+
+Task<void> Qcow2Image::read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into) {
+  const CompressedPlace place = co_await map_->find_compressed(offset);
+  Ring& ring = Ring::current();
+  const Buffer compressed = co_await ring.buffers().acquire(place.length);
+  const std::size_t count = co_await file_->read(place.offset, compressed.bytes());
+  // Whole clusters land where they are wanted; of others a part is copied.
+  const std::uint64_t cluster_size = header_.cluster_size();
+  const std::size_t in_cluster = offset % cluster_size;
+  const bool whole = in_cluster == 0 && into.size() == cluster_size;
+  Buffer scratch;
+  if (!whole) scratch = co_await ring.buffers().acquire(cluster_size);
+  const std::span<std::byte> target = whole ? into : scratch.bytes();
+  const CompressionType type = header_.compression_type;
+  Result<void> done = co_await ring.offload([type, source = compressed.first(count), target] {
+    return decompress(type, source, target);
+  });
+  if (!done) {
+    const std::string place_text =
+        "'" + filename_ + "': the cluster at guest offset " + std::to_string(offset - in_cluster);
+    co_await fail(std::move(done.error()).with_context(place_text));
+  }
+  if (!whole) std::memcpy(into.data(), target.data() + in_cluster, into.size());
+}
+
+Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte> into) {
+  auto read_clusters = [&](TaskGroup& group) -> Task<void> {
+    while (!into.empty() && !group.failed()) {
+      const std::uint64_t left = header_.cluster_size() - offset % header_.cluster_size();
+      const std::size_t piece = std::min<std::uint64_t>(into.size(), left);
+      co_await group.spawn(read_compressed_cluster(offset, into.first(piece)));
+      offset += piece;
+      into = into.subspan(piece);
+    }
+  };
+  co_await with_group(kDecompressAtOnce, read_clusters);
+}
+
+Task<WritePlace> Qcow2Image::prepare_write(std::uint64_t, std::uint64_t) {
+  co_await check_writable();
+  co_return WritePlace();
+}
+Task<void> Qcow2Image::commit_write(const WritePlace&) { co_await check_writable(); }
+Task<void> Qcow2Image::write_zeroes(std::uint64_t, std::uint64_t, ZeroMode) {
+  co_await check_writable();
+}
+Task<void> Qcow2Image::discard(std::uint64_t, std::uint64_t) { co_await check_writable(); }
+Task<void> Qcow2Image::resize(std::uint64_t, ResizeOptions) { co_await check_writable(); }
+Task<void> Qcow2Image::flush() { co_return; }
+
+Task<void> Qcow2Image::close() {
+  map_.reset();
+  Result<void> first = co_await file_->close().result();
+  if (data_file_) {
+    Result<void> closed = co_await data_file_->close().result();
+    if (first) first = std::move(closed);
+  }
+  if (backing_) {
+    Result<void> closed = co_await backing_->close().result();
+    if (first) first = std::move(closed);
+  }
+  co_await std::move(first);
+}
+
+}  // namespace platter::qcow2

@@ -1,0 +1,211 @@
+#include "src/cli/info_text.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "src/cli/size.h"
+
+namespace platter::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::uint64_t kNanoseconds = 1'000'000'000;
+
+const char* word(bool value) { return value ? "true" : "false"; }
+const char* compat(unsigned version) { return version == 2 ? "0.10" : "1.1"; }
+
+std::string local_date(std::uint32_t seconds) {
+  const time_t when = seconds;
+  struct tm parts{};
+  ::localtime_r(&when, &parts);
+  std::array<char, 32> text{};
+  ::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts);
+  return text.data();
+}
+
+std::string vm_clock(std::uint64_t nanoseconds) {
+  const std::uint64_t seconds = nanoseconds / kNanoseconds;
+  return fmt::format("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60,
+                     nanoseconds % kNanoseconds / 1'000'000);
+}
+
+std::string qcow2_text(const Qcow2Info& info) {
+  std::string text = "Format specific information:\n";
+  text += fmt::format("    compat: {}\n", compat(info.version));
+  text += fmt::format("    compression type: {}\n", info.compression_type);
+  if (info.version >= 3) text += fmt::format("    lazy refcounts: {}\n", word(info.lazy_refcounts));
+  if (!info.bitmaps.empty()) text += "    bitmaps:\n";
+  for (std::size_t i = 0; i < info.bitmaps.size(); ++i) {
+    const BitmapInfo& bitmap = info.bitmaps[i];
+    text += fmt::format("        [{}]:\n            flags:\n", i);
+    std::size_t flag = 0;
+    if (bitmap.in_use) text += fmt::format("                [{}]: in-use\n", flag++);
+    if (bitmap.automatic) text += fmt::format("                [{}]: auto\n", flag++);
+    text += fmt::format("            name: {}\n            granularity: {}\n", bitmap.name,
+                        bitmap.granularity);
+  }
+  text += fmt::format("    refcount bits: {}\n", info.refcount_bits);
+  if (info.data_file) {
+    text += fmt::format("    data file: {}\n", *info.data_file);
+    text += fmt::format("    data file raw: {}\n", word(info.data_file_raw));
+  }
+  if (info.version >= 3) {
+    text += fmt::format("    corrupt: {}\n    extended l2: {}\n", word(info.corrupt),
+                        word(info.extended_l2));
+  }
+  return text;
+}
+
+ordered_json to_json(const SnapshotInfo& snapshot) {
+  ordered_json json;
+  if (snapshot.icount) json["icount"] = *snapshot.icount;
+  json["vm-clock-nsec"] = snapshot.vm_clock_nsec % kNanoseconds;
+  json["name"] = snapshot.name;
+  json["date-sec"] = snapshot.date_sec;
+  json["date-nsec"] = snapshot.date_nsec;
+  json["vm-clock-sec"] = snapshot.vm_clock_nsec / kNanoseconds;
+  json["id"] = snapshot.id;
+  json["vm-state-size"] = snapshot.vm_state_size;
+  return json;
+}
+
+ordered_json to_json(const Qcow2Info& info) {
+  ordered_json data;
+  data["compat"] = compat(info.version);
+  data["compression-type"] = info.compression_type;
+  if (info.version >= 3) data["lazy-refcounts"] = info.lazy_refcounts;
+  for (const BitmapInfo& bitmap : info.bitmaps) {
+    ordered_json flags = ordered_json::array();
+    if (bitmap.in_use) flags.push_back("in-use");
+    if (bitmap.automatic) flags.push_back("auto");
+    ordered_json entry;
+    entry["flags"] = std::move(flags);
+    entry["name"] = bitmap.name;
+    entry["granularity"] = bitmap.granularity;
+    data["bitmaps"].push_back(std::move(entry));
+  }
+  data["refcount-bits"] = info.refcount_bits;
+  if (info.data_file) {
+    data["data-file"] = *info.data_file;
+    data["data-file-raw"] = info.data_file_raw;
+  }
+  if (info.version >= 3) {
+    data["corrupt"] = info.corrupt;
+    data["extended-l2"] = info.extended_l2;
+  }
+  ordered_json json;
+  json["type"] = "qcow2";
+  json["data"] = std::move(data);
+  return json;
+}
+
+// Keys in the order in which qemu-img prints them.
+ordered_json to_json(const ImageInfo& info) {
+  ordered_json json;
+  if (info.backing_format) json["backing-filename-format"] = *info.backing_format;
+  for (const SnapshotInfo& snapshot : info.snapshots) {
+    json["snapshots"].push_back(to_json(snapshot));
+  }
+  json["virtual-size"] = info.virtual_size;
+  json["filename"] = info.filename;
+  if (info.cluster_size) json["cluster-size"] = *info.cluster_size;
+  json["format"] = info.format;
+  if (info.actual_size) json["actual-size"] = *info.actual_size;
+  if (info.qcow2) json["format-specific"] = to_json(*info.qcow2);
+  if (info.full_backing_file) json["full-backing-filename"] = *info.full_backing_file;
+  if (info.backing_file) json["backing-filename"] = *info.backing_file;
+  json["dirty-flag"] = info.dirty;
+  if (info.encrypted) json["encrypted"] = true;
+  return json;
+}
+
+// The same text as qemu-img's: ASCII alone, with capital letters in "\\u00E4".
+std::string with_capital_escapes(std::string json) {
+  for (std::size_t at = json.find('\\'); at != std::string::npos; at = json.find('\\', at + 2)) {
+    if (json[at + 1] != 'u') continue;
+    for (char& digit : std::span(json).subspan(at + 2, 4)) {
+      digit = static_cast<char>(std::toupper(static_cast<unsigned char>(digit)));
+    }
+  }
+  return json;
+}
+
+// qemu-img breaks the line within an empty array.
+std::string with_open_arrays(const std::string& text) {
+  std::string result;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    const std::size_t at = line.ends_with("[]")    ? line.size() - 2
+                           : line.ends_with("[],") ? line.size() - 3
+                                                   : std::string::npos;
+    if (at == std::string::npos) {
+      result += line;
+    } else {
+      const std::string indent = line.substr(0, line.find_first_not_of(' '));
+      result += line.substr(0, at) + "[\n" + indent + line.substr(at + 1);
+    }
+    result += '\n';
+    begin = end + 1;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string snapshot_list(const std::vector<SnapshotInfo>& snapshots) {
+  std::string text = fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE",
+                                 "DATE", "VM CLOCK", "ICOUNT");
+  for (const SnapshotInfo& snapshot : snapshots) {
+    text += fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", snapshot.id, snapshot.name,
+                        human_size(snapshot.vm_state_size), local_date(snapshot.date_sec),
+                        vm_clock(snapshot.vm_clock_nsec),
+                        snapshot.icount ? std::to_string(*snapshot.icount) : "");
+  }
+  return text;
+}
+
+std::string info_text(const ImageInfo& info) {
+  std::string text =
+      fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
+                  info.filename, info.format, human_size(info.virtual_size), info.virtual_size,
+                  info.actual_size ? human_size(*info.actual_size) : "unavailable");
+  if (info.encrypted) text += "encrypted: yes\n";
+  if (info.cluster_size) text += fmt::format("cluster_size: {}\n", *info.cluster_size);
+  if (info.dirty) text += "cleanly shut down: no\n";
+  if (info.backing_file) {
+    text += fmt::format("backing file: {}", *info.backing_file);
+    if (info.full_backing_file && info.full_backing_file != info.backing_file) {
+      text += fmt::format(" (actual path: {})", *info.full_backing_file);
+    }
+    text += '\n';
+    if (info.backing_format) text += fmt::format("backing file format: {}\n", *info.backing_format);
+  }
+  if (!info.snapshots.empty()) text += "Snapshot list:\n" + snapshot_list(info.snapshots);
+  if (info.qcow2) text += qcow2_text(*info.qcow2);
+  return text;
+}
+
+std::string info_json(const std::vector<ImageInfo>& images, bool chain) {
+  ordered_json document;
+  if (chain) {
+    document = ordered_json::array();
+    for (const ImageInfo& info : images) document.push_back(to_json(info));
+  } else {
+    document = to_json(images.front());
+  }
+  // Names may be any bytes; JSON may not.
+  return with_capital_escapes(
+      with_open_arrays(document.dump(4, ' ', true, ordered_json::error_handler_t::replace)));
+}
+
+}  // namespace platter::cli
