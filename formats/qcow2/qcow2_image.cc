@@ -161,18 +161,6 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
   co_await with_group(kDecompressAtOnce, read_clusters);
 }
 
-Task<WritePlace> Qcow2Image::prepare_write(std::uint64_t, std::uint64_t) {
-  co_await check_writable();
-  co_return WritePlace();
-}
-Task<void> Qcow2Image::commit_write(const WritePlace&) { co_await check_writable(); }
-Task<void> Qcow2Image::write_zeroes(std::uint64_t, std::uint64_t, ZeroMode) {
-  co_await check_writable();
-}
-Task<void> Qcow2Image::discard(std::uint64_t, std::uint64_t) { co_await check_writable(); }
-Task<void> Qcow2Image::resize(std::uint64_t, ResizeOptions) { co_await check_writable(); }
-Task<void> Qcow2Image::flush() { co_return; }
-
 Task<void> Qcow2Image::close() {
   map_.reset();
   Result<void> first = co_await file_->close().result();

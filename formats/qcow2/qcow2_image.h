@@ -5,17 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "formats/image.h"
 #include "formats/open_policy.h"
 #include "formats/qcow2/bitmap_directory.h"
 #include "formats/qcow2/cluster_map.h"
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/snapshot_table.h"
+#include "formats/read_only_image.h"
 
 namespace platter::qcow2 {
 
 /// Reads versions 2 and 3 with every feature but encryption. Writing is refused (unsupported).
-class Qcow2Image final : public Image {
+class Qcow2Image final : public ReadOnlyImage {
  public:
   /// Reads and checks the header. What the image names is opened by the caller and given to
   /// connect() before anything else is done. Errors: unknown_format, unsupported, corrupt_image.
@@ -30,7 +30,6 @@ class Qcow2Image final : public Image {
   const std::string& filename() const noexcept override { return filename_; }
   std::string_view format() const noexcept override { return "qcow2"; }
   std::uint64_t virtual_size() const noexcept override { return header_.size; }
-  bool read_only() const noexcept override { return true; }
   File& file() noexcept override { return *file_; }
   File* data_file() noexcept override { return data_file_.get(); }
   Image* backing() noexcept override { return backing_.get(); }
@@ -39,12 +38,6 @@ class Qcow2Image final : public Image {
   Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
                                  std::size_t count_max) override;
   Task<void> read_compressed(std::uint64_t offset, std::span<std::byte> into) override;
-  Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) override;
-  Task<void> commit_write(const WritePlace& place) override;
-  Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
-  Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
-  Task<void> resize(std::uint64_t size, ResizeOptions options) override;
-  Task<void> flush() override;
   Task<void> close() override;
 
  private:

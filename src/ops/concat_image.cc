@@ -54,18 +54,6 @@ Task<void> ConcatImage::read(std::uint64_t offset, std::span<std::byte> into) {
   }
 }
 
-Task<WritePlace> ConcatImage::prepare_write(std::uint64_t, std::uint64_t) {
-  co_await check_writable();
-  co_return WritePlace();
-}
-Task<void> ConcatImage::commit_write(const WritePlace&) { co_await check_writable(); }
-Task<void> ConcatImage::write_zeroes(std::uint64_t, std::uint64_t, ZeroMode) {
-  co_await check_writable();
-}
-Task<void> ConcatImage::discard(std::uint64_t, std::uint64_t) { co_await check_writable(); }
-Task<void> ConcatImage::resize(std::uint64_t, ResizeOptions) { co_await check_writable(); }
-Task<void> ConcatImage::flush() { co_return; }
-
 Task<void> ConcatImage::close() {
   Result<void> first;
   for (const auto& part : parts_) {

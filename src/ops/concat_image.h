@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "formats/image.h"
+#include "formats/read_only_image.h"
 
 namespace platter {
 
 /// Read-only. Owns its parts; closes them.
-class ConcatImage final : public Image {
+class ConcatImage final : public ReadOnlyImage {
  public:
   /// REQUIRES: at least one part. Errors: too_large.
   static Result<std::unique_ptr<Image>> make(std::vector<std::unique_ptr<Image>> parts);
@@ -18,18 +18,11 @@ class ConcatImage final : public Image {
   const std::string& filename() const noexcept override { return parts_.front()->filename(); }
   std::string_view format() const noexcept override { return parts_.front()->format(); }
   std::uint64_t virtual_size() const noexcept override { return ends_.back(); }
-  bool read_only() const noexcept override { return true; }
   File& file() noexcept override { return parts_.front()->file(); }
   Task<ImageInfo> info() override;
   Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
                                  std::size_t count_max) override;
   Task<void> read(std::uint64_t offset, std::span<std::byte> into) override;
-  Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) override;
-  Task<void> commit_write(const WritePlace& place) override;
-  Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
-  Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
-  Task<void> resize(std::uint64_t size, ResizeOptions options) override;
-  Task<void> flush() override;
   Task<void> close() override;
 
  private:

@@ -134,7 +134,7 @@ TEST_P(OpenImage, ErrorsSayWhatIsWrongWithTheName) {
   EXPECT_EQ(error(fifo), ErrorKind::wrong_type);
   EXPECT_EQ(error("/dev/null"), ErrorKind::wrong_type);
   EXPECT_EQ(error(raw_ + "/below"), ErrorKind::wrong_type);
-  EXPECT_EQ(error(""), ErrorKind::not_found);
+  EXPECT_EQ(error(""), ErrorKind::invalid_argument);
   const std::string loop = folder_ / "loop";
   ASSERT_EQ(::symlink(loop.c_str(), loop.c_str()), 0);
   EXPECT_FALSE(open(loop));

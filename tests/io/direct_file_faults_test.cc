@@ -127,8 +127,11 @@ TEST_P(DirectFileFaultsTest, ADeviceThatCannotWriteFailsAndStaysUnflushed) {
   const LoopDevice device(make_file(filesystem / "disk", 4 * kMiB));
   const auto file = open(device.path());
   const std::vector<std::byte> data = random_bytes(2 * kMiB, 1);
-  const Result<void> wrote = ring->run(file->write(0, data));
+  Result<void> wrote = ring->run(file->write(0, data));
   if (file->traits().direct) {
+    // The loop driver passes off a write that its file took in part as a whole one; nothing is left
+    // to be taken of the next.
+    if (wrote) wrote = ring->run(file->write(2 * kMiB, data));
     ASSERT_FALSE(wrote);
     // Older kernels call it EIO.
     EXPECT_TRUE(wrote.error().kind() == ErrorKind::io ||
