@@ -54,8 +54,9 @@ template <class Int>
 class BigEndian {
  public:
   BigEndian() = default;
-  constexpr BigEndian(Int value) noexcept
-      : bytes_(std::bit_cast<Bytes>(swap(value))) {}  // NOLINT: meant to be implicit
+  // Meant to be implicit, both ways.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr BigEndian(Int value) noexcept : bytes_(std::bit_cast<Bytes>(swap(value))) {}
   constexpr operator Int() const noexcept { return swap(std::bit_cast<Int>(bytes_)); }  // NOLINT
 
  private:

@@ -55,16 +55,15 @@ static_assert(offsetof(DiskHeader, compression_type) == 104);
 inline constexpr std::uint32_t kVersion2HeaderLength = 72;
 inline constexpr std::uint32_t kVersion3HeaderLength = 104;
 
-/// Section "Header", feature bits.
-enum IncompatibleBit : unsigned {
-  kDirtyBit = 0,
-  kCorruptBit = 1,
-  kDataFileBit = 2,
-  kCompressionTypeBit = 3,
-  kExtendedL2Bit = 4,
-};
-enum CompatibleBit : unsigned { kLazyRefcountsBit = 0 };
-enum AutoclearBit : unsigned { kBitmapsBit = 0, kRawDataFileBit = 1 };
+/// Section "Header", feature bits, by number.
+inline constexpr unsigned kDirtyBit = 0;  // incompatible
+inline constexpr unsigned kCorruptBit = 1;
+inline constexpr unsigned kDataFileBit = 2;
+inline constexpr unsigned kCompressionTypeBit = 3;
+inline constexpr unsigned kExtendedL2Bit = 4;
+inline constexpr unsigned kLazyRefcountsBit = 0;  // compatible
+inline constexpr unsigned kBitmapsBit = 0;        // autoclear
+inline constexpr unsigned kRawDataFileBit = 1;
 
 enum class CompressionType : std::uint8_t { zlib = 0, zstd = 1 };
 enum class CryptMethod : std::uint32_t { none = 0, aes = 1, luks = 2 };

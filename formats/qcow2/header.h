@@ -54,10 +54,10 @@ struct Header {
   std::vector<UnknownExtension> unknown_extensions;
 
   std::uint64_t cluster_size() const noexcept { return std::uint64_t{1} << cluster_bits; }
-  bool incompatible(IncompatibleBit bit) const noexcept {
+  bool incompatible(unsigned bit) const noexcept {
     return ((incompatible_features >> bit) & 1) != 0;
   }
-  bool autoclear(AutoclearBit bit) const noexcept { return ((autoclear_features >> bit) & 1) != 0; }
+  bool autoclear(unsigned bit) const noexcept { return ((autoclear_features >> bit) & 1) != 0; }
   bool extended_l2() const noexcept { return incompatible(kExtendedL2Bit); }
   bool has_data_file() const noexcept { return incompatible(kDataFileBit); }
   bool lazy_refcounts() const noexcept {
