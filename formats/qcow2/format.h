@@ -126,13 +126,25 @@ struct DiskSnapshot {
 };
 static_assert(sizeof(DiskSnapshot) == 40);
 
+/// L1 and L2 entries: what this points at has a refcount of exactly 1 and may be written in place.
+inline constexpr std::uint64_t kCopiedFlag = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t kCompressedFlag = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t kZeroFlag = 1;
+/// Host offsets in entries end below this.
+inline constexpr std::uint64_t kHostOffsetMax = std::uint64_t{1} << 56;
+
 /// Section "L1 table entry".
 class L1Entry {
  public:
   explicit constexpr L1Entry(std::uint64_t raw) noexcept : raw_(raw) {}
+  /// `copied`: the table's refcount is exactly 1.
+  static constexpr L1Entry make(std::uint64_t offset, bool copied) noexcept {
+    return L1Entry(offset | (copied ? kCopiedFlag : 0));
+  }
   /// Of an L2 table; 0: none, all of its clusters are unallocated.
   constexpr std::uint64_t offset() const noexcept { return raw_ & 0x00fffffffffffe00; }
-  constexpr bool copied() const noexcept { return (raw_ >> 63) != 0; }
+  constexpr bool copied() const noexcept { return (raw_ & kCopiedFlag) != 0; }
+  constexpr std::uint64_t raw() const noexcept { return raw_; }
 
  private:
   std::uint64_t raw_;
@@ -144,13 +156,18 @@ class L2Entry {
   constexpr L2Entry(std::uint64_t raw, std::uint64_t bitmap) noexcept
       : raw_(raw), bitmap_(bitmap) {}
 
-  constexpr bool compressed() const noexcept { return ((raw_ >> 62) & 1) != 0; }
-  constexpr bool copied() const noexcept { return (raw_ >> 63) != 0; }
+  static constexpr std::uint64_t bits(std::uint32_t allocated, std::uint32_t zero) noexcept {
+    return (std::uint64_t{zero} << 32) | allocated;
+  }
+  constexpr bool operator==(const L2Entry&) const noexcept = default;
+
+  constexpr bool compressed() const noexcept { return (raw_ & kCompressedFlag) != 0; }
+  constexpr bool copied() const noexcept { return (raw_ & kCopiedFlag) != 0; }
   /// "Standard Cluster Descriptor": host offset of the cluster, 0: none (but see copied() for
   /// external data files).
   constexpr std::uint64_t offset() const noexcept { return raw_ & 0x00fffffffffffe00; }
   /// Reads as zeroes (version 3, not with extended entries).
-  constexpr bool zero_flag() const noexcept { return (raw_ & 1) != 0; }
+  constexpr bool zero_flag() const noexcept { return (raw_ & kZeroFlag) != 0; }
   /// "Compressed Clusters Descriptor": the bits below the flags.
   constexpr std::uint64_t descriptor() const noexcept { return raw_ & 0x3fffffffffffffff; }
   /// Extended: subcluster n is at its place in the cluster / reads as zeroes.
@@ -161,6 +178,7 @@ class L2Entry {
     return static_cast<std::uint32_t>(bitmap_ >> 32);
   }
   constexpr std::uint64_t raw() const noexcept { return raw_; }
+  constexpr std::uint64_t bitmap() const noexcept { return bitmap_; }
 
  private:
   std::uint64_t raw_;

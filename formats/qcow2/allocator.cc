@@ -1,0 +1,262 @@
+#include "formats/qcow2/allocator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "io/bytes.h"
+
+namespace platter::qcow2 {
+namespace {
+
+// Direct writes that extend a file wait for each other: extend rarely. Costs no space.
+constexpr std::uint64_t kExtendMin = 64 * kMiB;
+constexpr std::uint64_t kNever = ~std::uint64_t{0};
+
+}  // namespace
+
+ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcounts,
+                                   MetadataCache& cache, MetadataRegions& regions)
+    : header_(header), file_(file), refcounts_(refcounts), cache_(cache), regions_(regions) {}
+
+Task<void> ClusterAllocator::start() {
+  file_size_ = co_await file_.size();
+  const std::uint64_t size = header_.cluster_size();
+  // A device holds what it held before.
+  fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
+}
+
+// The index of the first of `count` free clusters in a row.
+Task<std::uint64_t> ClusterAllocator::find_free(std::uint64_t count) {
+  const std::uint64_t limit = kHostOffsetMax >> header_.cluster_bits;
+  std::uint64_t start = next_;
+  std::uint64_t at = next_;
+  while (at - start < count) {
+    if (at >= limit || count > limit - start) {
+      co_return fail(ErrorKind::no_space,
+                     "'" + file_.name() + "': no free cluster that the format can address");
+    }
+    const Refcounts::Row row = co_await refcounts_.row(at);
+    const std::uint64_t end = std::min(row.end, start + count);
+    if (!row.slice) {
+      at = std::max(at, end);
+      continue;
+    }
+    for (; at < row.end && at - start < count; ++at) {
+      if (row.get(at) != 0) start = at + 1;
+    }
+  }
+  co_return start;
+}
+
+Task<ClusterRun> ClusterAllocator::allocate(std::uint64_t count) {
+  const auto guard = co_await mutex_.lock();
+  std::uint64_t first = 0;
+  for (;;) {
+    first = co_await find_free(count);
+    const bool added = co_await add_missing_block(first, count);
+    if (!added) break;  // else the clusters found may be taken
+  }
+  ClusterRun run{.offset = first << header_.cluster_bits, .count = count};
+  const std::uint64_t length = count << header_.cluster_bits;
+  if (const auto kind = regions_.find(run.offset, length)) {
+    co_return fail(ErrorKind::corrupt_image,
+                   fmt::format("'{}': the {} at offset {:#x} is counted as free", file_.name(),
+                               to_string(*kind), run.offset));
+  }
+  co_await extend_to(run.offset + length);
+  co_await refcounts_.raise(first, count);
+  run.reads_as_zero = take_fresh(first, count);
+  next_ = first + count;
+  co_return run;
+}
+
+bool ClusterAllocator::take_fresh(std::uint64_t first, std::uint64_t count) {
+  const bool fresh = fresh_from_ != kNever && first >= fresh_from_;
+  if (fresh) fresh_from_ = first + count;
+  return fresh;
+}
+
+// Makes the first refcount block that the run lacks; false if it lacks none.
+Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_t count) {
+  std::uint64_t cluster = first;
+  const std::uint64_t per_block = std::uint64_t{1} << refcounts_.block_bits();
+  while (cluster < first + count && refcounts_.has_block(cluster)) {
+    cluster = align_down(cluster, per_block) + per_block;
+  }
+  if (cluster >= first + count) co_return false;
+  const std::uint64_t block = cluster >> refcounts_.block_bits();
+  if (block >= refcounts_.table().size()) {
+    co_await grow_table(block);
+    co_return true;
+  }
+  // The first of the free clusters holds it: counted by itself or, as an earlier block, by that one.
+  const std::uint64_t offset = first << header_.cluster_bits;
+  if (regions_.find(offset, header_.cluster_size())) {
+    co_return fail(ErrorKind::corrupt_image,
+                   fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(),
+                               offset));
+  }
+  co_await extend_to(offset + header_.cluster_size());
+  const bool zeroed = take_fresh(first, 1);
+  co_await refcounts_.add_block(block, first, zeroed);
+  regions_.add_cluster(RegionKind::refcount_block, offset);
+  next_ = first + 1;
+  co_return true;
+}
+
+// A larger refcount table, behind everything that the old one counts, with the blocks that count
+// it and themselves.
+Task<void> ClusterAllocator::grow_table(std::uint64_t block) {
+  const std::uint64_t cluster_size = header_.cluster_size();
+  const std::uint64_t per_block = std::uint64_t{1} << refcounts_.block_bits();
+  const std::uint64_t entries_per_cluster = cluster_size / sizeof(std::uint64_t);
+  const std::uint64_t begin = refcounts_.table().size() << refcounts_.block_bits();
+  std::uint64_t table_clusters = 0;
+  std::uint64_t blocks = 0;
+  for (;;) {
+    const std::uint64_t entries =
+        std::max({block + 1, std::uint64_t{refcounts_.table().size()} * 3 / 2,
+                  (begin >> refcounts_.block_bits()) + blocks});
+    const std::uint64_t wanted = (entries + entries_per_cluster - 1) / entries_per_cluster;
+    const std::uint64_t wanted_blocks = (wanted + blocks + per_block - 1) / per_block;
+    if (wanted == table_clusters && wanted_blocks == blocks) break;
+    table_clusters = std::max(table_clusters, wanted);
+    blocks = std::max(blocks, wanted_blocks);
+  }
+  if ((table_clusters << header_.cluster_bits) > kRefcountTableSizeMax) {
+    co_await fail(ErrorKind::no_space,
+                  "'" + file_.name() + "': the refcount table can't grow any further");
+  }
+  co_await extend_to((begin + blocks + table_clusters) << header_.cluster_bits);
+  (void)take_fresh(begin, blocks + table_clusters);
+  // From here on nothing waits (new slices are in memory): an epoch sees all of it or nothing.
+  EntryTable& table = refcounts_.table();
+  const std::uint64_t old_offset = table.offset();
+  const std::uint64_t old_clusters = header_.refcount_table_clusters;
+  const std::uint64_t table_offset = (begin + blocks) << header_.cluster_bits;
+  table.relocate(table_offset, table_clusters * entries_per_cluster);
+  header_.refcount_table_offset = table_offset;
+  header_.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
+  regions_.remove_ranges(RegionKind::refcount_table);
+  regions_.add_range(RegionKind::refcount_table, table_offset,
+                     table_clusters << header_.cluster_bits);
+  for (std::uint64_t i = 0; i < old_clusters; ++i) drop(old_offset + (i << header_.cluster_bits));
+  for (std::uint64_t i = 0; i < blocks; ++i) {
+    // The first block counts itself and those behind it.
+    co_await refcounts_.add_block((begin >> refcounts_.block_bits()) + i, begin + i,
+                                  /*zeroed=*/false);
+    regions_.add_cluster(RegionKind::refcount_block, (begin + i) << header_.cluster_bits);
+  }
+  co_await refcounts_.raise(begin + blocks, table_clusters);
+}
+
+Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
+  if (end <= file_size_) co_return;
+  if (file_.traits().is_block_device) {
+    co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
+  }
+  const std::uint64_t ahead = align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
+  Result<void> extended = co_await file_.truncate(ahead).result();
+  if (!extended) {
+    // A limit on the size of files may be near.
+    co_await file_.truncate(end);
+    file_size_ = end;
+    co_return;
+  }
+  file_size_ = ahead;
+}
+
+Task<void> ClusterAllocator::release_unpublished(ClusterRun run) {
+  const std::uint64_t first = index_of(run.offset);
+  for (std::uint64_t i = 0; i < run.count; ++i) {
+    const std::uint64_t left = co_await refcounts_.lower(first + i, 1);
+    if (left != 0) continue;
+    next_ = std::min(next_, first + i);
+    if (on_free_) on_free_(run.offset + (i << header_.cluster_bits));
+  }
+}
+
+Task<void> ClusterAllocator::apply(std::vector<Drop> drops) {
+  std::ranges::sort(drops, {}, &Drop::cluster);
+  std::size_t done = 0;
+  Result<void> applied = co_await apply_sorted(drops, done).result();
+  if (applied) co_return;
+  // A count that is too small already is not lowered. Everything else is for the next time.
+  if (applied.error().kind() == ErrorKind::corrupt_image && done < drops.size()) {
+    const std::uint64_t cluster = drops[done].cluster;
+    while (done < drops.size() && drops[done].cluster == cluster) ++done;
+  }
+  drops_.insert(drops_.end(), drops.begin() + static_cast<std::ptrdiff_t>(done), drops.end());
+  co_await std::move(applied);
+}
+
+Task<void> ClusterAllocator::apply_sorted(const std::vector<Drop>& drops, std::size_t& done) {
+  co_await give_back_space(drops);
+  while (done < drops.size()) {
+    const std::uint64_t cluster = drops[done].cluster;
+    std::size_t end = done;
+    while (end < drops.size() && drops[end].cluster == cluster) ++end;
+    const std::uint64_t left = co_await refcounts_.lower(cluster, end - done);
+    done = end;
+    if (left != 0) continue;
+    next_ = std::min(next_, cluster);
+    if (on_free_) on_free_(cluster << header_.cluster_bits);
+  }
+}
+
+// Before the clusters are free: nobody may write to them until the filesystem has let them go.
+Task<void> ClusterAllocator::give_back_space(const std::vector<Drop>& drops) {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  for (std::size_t i = 0; i < drops.size();) {
+    const std::uint64_t cluster = drops[i].cluster;
+    std::uint64_t references = 0;
+    bool unneeded = false;
+    for (; i < drops.size() && drops[i].cluster == cluster; ++i, ++references) {
+      unneeded = unneeded || drops[i].discard;
+    }
+    if (!unneeded) continue;
+    const std::uint64_t count = co_await refcounts_.get(cluster);
+    if (count != references) continue;
+    if (cluster != end || begin == end) {
+      co_await discard(begin, end - begin);
+      begin = cluster;
+    }
+    end = cluster + 1;
+  }
+  co_await discard(begin, end - begin);
+}
+
+Task<void> ClusterAllocator::discard(std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t offset = first << header_.cluster_bits;
+  const std::uint64_t length = count << header_.cluster_bits;
+  if (count == 0 || regions_.find(offset, length)) co_return;  // a damaged image: better keep it
+  co_await file_.discard(offset, length);
+}
+
+Task<std::uint64_t> ClusterAllocator::last_used_end() {
+  std::uint64_t end = (file_size_ + header_.cluster_size() - 1) >> header_.cluster_bits;
+  while (end > 0) {
+    const Refcounts::Row row = co_await refcounts_.row(end - 1);
+    if (row.slice) {
+      for (; end > row.first; --end) {
+        if (row.get(end - 1) != 0) co_return end << header_.cluster_bits;
+      }
+    }
+    end = row.first;
+  }
+  co_return 0;
+}
+
+Task<void> ClusterAllocator::trim() {
+  if (file_.traits().is_block_device) co_return;
+  const std::uint64_t end = co_await last_used_end();
+  if (end >= file_size_) co_return;
+  co_await file_.truncate(end);
+  file_size_ = end;
+  fresh_from_ = end >> header_.cluster_bits;
+}
+
+}  // namespace platter::qcow2
