@@ -54,6 +54,8 @@ static_assert(offsetof(DiskHeader, incompatible_features) == 72);
 static_assert(offsetof(DiskHeader, compression_type) == 104);
 inline constexpr std::uint32_t kVersion2HeaderLength = 72;
 inline constexpr std::uint32_t kVersion3HeaderLength = 104;
+/// The feature-name table is left out of clusters of up to so many bytes, to save room.
+inline constexpr std::uint64_t kNoFeatureNamesSize = 4 * kKiB;
 
 /// Section "Header", feature bits, by number.
 inline constexpr unsigned kDirtyBit = 0;  // incompatible
@@ -97,6 +99,13 @@ struct DiskBitmapsExtension {
   be64 bitmap_directory_offset;
 };
 static_assert(sizeof(DiskBitmapsExtension) == 24);
+
+/// Section "Full disk encryption header pointer".
+struct DiskCryptHeader {
+  be64 offset;
+  be64 length;
+};
+static_assert(sizeof(DiskCryptHeader) == 16);
 
 /// Section "Bitmaps", "Bitmap directory". Followed by extra data and the name, padded to 8.
 struct DiskBitmapEntry {

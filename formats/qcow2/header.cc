@@ -71,9 +71,13 @@ class Parser {
   Result<void> check_table(std::uint64_t offset, std::uint64_t size, std::string_view name) const;
   std::string feature_name(unsigned bit) const;
 
+  Result<void> read_bitmaps(std::span<const std::byte> data);
+  Result<void> read_crypt_header(std::span<const std::byte> data);
+
   std::span<const std::byte> area_;
   DiskHeader disk_;
   Header header_;
+  std::uint64_t header_length_ = kVersion2HeaderLength;
   std::vector<DiskFeatureName> feature_names_;
 };
 
@@ -81,14 +85,14 @@ Result<void> Parser::read_version() {
   if (auto basics = check_basics(disk_); !basics) return basics;
   header_.version = disk_.version;
   header_.cluster_bits = disk_.cluster_bits;
-  if (header_.version == 2) {
-    header_.header_length = kVersion2HeaderLength;
-    return {};
-  }
-  header_.header_length = disk_.header_length;
-  if (header_.header_length < kVersion3HeaderLength) return corrupt("qcow2 header too short");
-  if (header_.header_length > header_.cluster_size()) {
-    return corrupt("qcow2 header exceeds cluster size");
+  if (header_.version == 2) return {};
+  header_length_ = disk_.header_length;
+  if (header_length_ < kVersion3HeaderLength) return corrupt("qcow2 header too short");
+  if (header_length_ > header_.cluster_size()) return corrupt("qcow2 header exceeds cluster size");
+  if (header_length_ > sizeof(DiskHeader)) {
+    if (header_length_ > area_.size()) return corrupt("the file ends within the qcow2 header");
+    const auto rest = area_.first(header_length_).subspan(sizeof(DiskHeader));
+    header_.unknown_fields.assign(rest.begin(), rest.end());
   }
   header_.incompatible_features = disk_.incompatible_features;
   header_.compatible_features = disk_.compatible_features;
@@ -102,7 +106,7 @@ Result<void> Parser::read_extensions() {
   // Extensions end where the backing file's name begins.
   const std::uint64_t end =
       std::min<std::uint64_t>(backing != 0 ? backing : header_.cluster_size(), area_.size());
-  std::uint64_t at = header_.header_length;
+  std::uint64_t at = header_length_;
   while (at + sizeof(DiskExtension) <= end) {
     const auto extension = load<DiskExtension>(area_.subspan(at));
     if (extension.type == kExtensionEnd) return {};
@@ -124,19 +128,35 @@ Result<void> Parser::read_extension(std::uint32_t type, std::span<const std::byt
         feature_names_.push_back(load<DiskFeatureName>(data));
       }
       break;
-    case kExtensionBitmaps: {
-      if (data.size() != sizeof(DiskBitmapsExtension)) {
-        return corrupt("bitmaps_ext: Invalid extension length");
-      }
-      const auto bitmaps = load<DiskBitmapsExtension>(data);
-      header_.bitmaps = BitmapsExtension{.count = bitmaps.nb_bitmaps,
-                                         .directory_offset = bitmaps.bitmap_directory_offset,
-                                         .directory_size = bitmaps.bitmap_directory_size};
-      break;
-    }
+    case kExtensionBitmaps: return read_bitmaps(data);
+    case kExtensionCryptHeader: return read_crypt_header(data);
     default: header_.unknown_extensions.push_back({type, {data.begin(), data.end()}});
   }
   return {};
+}
+
+Result<void> Parser::read_bitmaps(std::span<const std::byte> data) {
+  if (data.size() != sizeof(DiskBitmapsExtension)) {
+    return corrupt("bitmaps_ext: Invalid extension length");
+  }
+  const auto bitmaps = load<DiskBitmapsExtension>(data);
+  header_.bitmaps = BitmapsExtension{.count = bitmaps.nb_bitmaps,
+                                     .directory_offset = bitmaps.bitmap_directory_offset,
+                                     .directory_size = bitmaps.bitmap_directory_size};
+  return {};
+}
+
+Result<void> Parser::read_crypt_header(std::span<const std::byte> data) {
+  if (disk_.crypt_method != static_cast<std::uint32_t>(CryptMethod::luks)) {
+    return corrupt("CRYPTO header extension only expected with LUKS encryption method");
+  }
+  if (data.size() != sizeof(DiskCryptHeader)) {
+    return corrupt(fmt::format("CRYPTO header extension size {}, but expected size {}", data.size(),
+                               sizeof(DiskCryptHeader)));
+  }
+  const auto crypt = load<DiskCryptHeader>(data);
+  header_.crypt_header = {.offset = crypt.offset, .length = crypt.length};
+  return check_table(crypt.offset, crypt.length, "Encryption header");
 }
 
 std::string Parser::feature_name(unsigned bit) const {
@@ -157,7 +177,7 @@ Result<void> Parser::read_features() {
   }
   if (!names.empty()) return unsupported("Unsupported qcow2 feature(s): " + names);
 
-  const bool has_type = header_.header_length > kVersion3HeaderLength;
+  const bool has_type = header_length_ > kVersion3HeaderLength;
   const unsigned type = has_type ? disk_.compression_type : 0;
   if ((type != 0) != header_.incompatible(kCompressionTypeBit)) {
     return corrupt(type != 0 ? "qcow2: Compression type incompatible feature bit must be set"

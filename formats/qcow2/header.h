@@ -18,12 +18,21 @@ struct BitmapsExtension {
   std::uint32_t count = 0;
   std::uint64_t directory_offset = 0;  ///< bytes
   std::uint64_t directory_size = 0;    ///< bytes
+  bool operator==(const BitmapsExtension&) const = default;
+};
+
+/// Where the LUKS header of an encrypted image lies.
+struct CryptHeaderExtension {
+  std::uint64_t offset = 0;  ///< bytes, a multiple of the cluster size
+  std::uint64_t length = 0;  ///< bytes
+  bool operator==(const CryptHeaderExtension&) const = default;
 };
 
 /// An extension that this code does not interpret; kept so that it can be written back.
 struct UnknownExtension {
   std::uint32_t type = 0;
   std::vector<std::byte> data;
+  bool operator==(const UnknownExtension&) const = default;
 };
 
 /// The header and its extensions in host form. After parse_header() every field is within the
@@ -44,14 +53,18 @@ struct Header {
   std::uint64_t compatible_features = 0;
   std::uint64_t autoclear_features = 0;
   unsigned refcount_order = 4;  ///< 0 to 6
-  std::uint32_t header_length = 112;
   CompressionType compression_type = CompressionType::zlib;
+  /// What follows the fields that this code knows, up to header_length; kept to be written back.
+  std::vector<std::byte> unknown_fields;
 
   std::optional<std::string> backing_file;  ///< as written in the image; may be any bytes
   std::optional<std::string> backing_format;
   std::optional<std::string> data_file;
   std::optional<BitmapsExtension> bitmaps;
+  std::optional<CryptHeaderExtension> crypt_header;  ///< only with CryptMethod::luks
   std::vector<UnknownExtension> unknown_extensions;
+
+  bool operator==(const Header&) const = default;
 
   std::uint64_t cluster_size() const noexcept { return std::uint64_t{1} << cluster_bits; }
   bool incompatible(unsigned bit) const noexcept {
