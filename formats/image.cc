@@ -109,12 +109,25 @@ Task<void> Image::read(std::uint64_t offset, std::span<std::byte> into) {
   }
 }
 
+Task<void> Image::abandon_write(const WritePlace& /*place*/) { co_return; }
+
+Task<void> Image::write_compressed(std::uint64_t /*offset*/, std::span<const std::byte> /*data*/) {
+  co_await check_writable();
+  co_await fail(ErrorKind::unsupported, "'" + filename() + "': format '" + std::string(format()) +
+                                            "' can't hold compressed data");
+}
+
 Task<void> Image::write(std::uint64_t offset, std::span<const std::byte> data) {
   co_await check_writable();
   co_await check_bounds(offset, data.size());
   while (!data.empty()) {
     const WritePlace place = co_await prepare_write(offset, data.size());
-    co_await place.file->write(place.file_offset, data.first(place.length));
+    Result<void> written =
+        co_await place.file->write(place.file_offset, data.first(place.length)).result();
+    if (!written) {
+      co_await abandon_write(place);
+      co_await std::move(written);
+    }
     co_await commit_write(place);
     offset += place.length;
     data = data.subspan(place.length);

@@ -106,7 +106,13 @@ class Image {
   /// Errors: read_only, out_of_bounds, no_space, io.
   virtual Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) = 0;
   virtual Task<void> commit_write(const WritePlace& place) = 0;
+  /// Gives up a place that was prepared: either this or commit_write() follows.
+  virtual Task<void> abandon_write(const WritePlace& place);
   virtual Task<void> write(std::uint64_t offset, std::span<const std::byte> data);
+  /// Compresses `data`, one or more clusters at a multiple of the cluster size (the image's last
+  /// one may be shorter), and writes what gets smaller in compressed form.
+  /// Errors: as write(); unsupported where the format, or the image, has no such form.
+  virtual Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> data);
 
   virtual Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) = 0;
   virtual Task<void> discard(std::uint64_t offset, std::uint64_t length) = 0;

@@ -97,7 +97,7 @@ class Opener {
   Task<std::unique_ptr<Image>> open_qcow2(std::unique_ptr<DirectFile> file, std::string filename,
                                           std::size_t depth);
   Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, std::size_t depth);
-  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image);
+  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image, std::size_t depth);
   Result<void> approve(int path_fd, const std::string& name, bool referenced);
   Result<void> check_may_follow(const std::string& image, const std::string& name) const;
 
@@ -176,20 +176,19 @@ Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::strin
 
 Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file,
                                                 std::string filename, std::size_t depth) {
-  if (writes(options_.purpose) && depth == 0) {
-    co_return fail(ErrorKind::unsupported, "qcow2 images can be read, but not written yet");
-  }
   auto image =
       co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
   // Looking at metadata opens nothing else.
   if (options_.purpose == OpenPurpose::inspect) co_return image;
-  std::unique_ptr<File> data_file = co_await open_data_file(*image);
+  std::unique_ptr<File> data_file = co_await open_data_file(*image, depth);
   std::unique_ptr<Image> backing = co_await open_backing(*image, depth);
-  co_await image->connect(std::move(backing), std::move(data_file));
+  co_await image->connect(std::move(backing), std::move(data_file),
+                          writes(options_.purpose) && depth == 0);
   co_return image;
 }
 
-Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image) {
+Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image,
+                                                   std::size_t depth) {
   const qcow2::Header& header = image.header();
   if (!header.has_data_file()) co_return nullptr;
   if (!header.data_file) {
@@ -197,7 +196,7 @@ Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& imag
   }
   co_await check_may_follow(image.filename(), *header.data_file);
   FileOptions options = file_options(options_);
-  options.access = Access::read_only;
+  if (depth > 0) options.access = Access::read_only;
   std::string path = co_await plain_path(referenced_path(image.filename(), *header.data_file));
   co_return co_await open_file(std::move(path), std::move(options), /*referenced=*/true);
 }

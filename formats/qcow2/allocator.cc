@@ -17,8 +17,8 @@ constexpr std::uint64_t kNever = ~std::uint64_t{0};
 }  // namespace
 
 ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcounts,
-                                   MetadataCache& cache, MetadataRegions& regions)
-    : header_(header), file_(file), refcounts_(refcounts), cache_(cache), regions_(regions) {}
+                                   MetadataRegions& regions)
+    : header_(header), file_(file), refcounts_(refcounts), regions_(regions) {}
 
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
@@ -94,9 +94,9 @@ Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_
   // The first of the free clusters holds it: counted by itself or, as an earlier block, by that one.
   const std::uint64_t offset = first << header_.cluster_bits;
   if (regions_.find(offset, header_.cluster_size())) {
-    co_return fail(ErrorKind::corrupt_image,
-                   fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(),
-                               offset));
+    co_return fail(
+        ErrorKind::corrupt_image,
+        fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(), offset));
   }
   co_await extend_to(offset + header_.cluster_size());
   const bool zeroed = take_fresh(first, 1);

@@ -16,9 +16,9 @@ namespace platter::qcow2 {
 
 /// Contiguous host clusters.
 struct ClusterRun {
-  std::uint64_t offset = 0;     ///< bytes, a multiple of the cluster size
-  std::uint64_t count = 0;      ///< clusters
-  bool reads_as_zero = false;   ///< nothing was ever written there
+  std::uint64_t offset = 0;    ///< bytes, a multiple of the cluster size
+  std::uint64_t count = 0;     ///< clusters
+  bool reads_as_zero = false;  ///< nothing was ever written there
 };
 
 /// References that are gone once the epoch that removed them is on disk.
@@ -35,8 +35,7 @@ struct Drop {
 /// reference is on disk.
 class ClusterAllocator {
  public:
-  ClusterAllocator(Header& header, File& file, Refcounts& refcounts, MetadataCache& cache,
-                   MetadataRegions& regions);
+  ClusterAllocator(Header& header, File& file, Refcounts& refcounts, MetadataRegions& regions);
 
   /// Learns the file's size. Before anything else.
   Task<void> start();
@@ -88,7 +87,6 @@ class ClusterAllocator {
   Header& header_;
   File& file_;
   Refcounts& refcounts_;
-  MetadataCache& cache_;
   MetadataRegions& regions_;
   AsyncMutex mutex_;
   std::uint64_t next_ = 0;        // where the search begins: all below are in use, or were skipped

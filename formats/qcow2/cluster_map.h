@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "formats/image.h"
+#include "formats/qcow2/entry_table.h"
 #include "formats/qcow2/header.h"
-#include "formats/qcow2/table_cache.h"
+#include "formats/qcow2/metadata_cache.h"
 #include "io/file.h"
 #include "io/task.h"
 
@@ -19,30 +20,59 @@ struct CompressedPlace {
 };
 CompressedPlace compressed_place(L2Entry entry, unsigned cluster_bits) noexcept;
 
-/// Reads one L1 table and the L2 tables below it. Belongs to its image's ring.
+/// One entry of an L2 table, in memory. Stays valid while it is held; an entry that is to be
+/// changed is changed before the next await.
+struct EntryRef {
+  std::shared_ptr<TableSlice> slice;
+  std::size_t word = 0;  ///< of 8 bytes, in the slice
+  bool extended = false;
+
+  L2Entry get() const noexcept {
+    return {slice->entry(word), extended ? slice->entry(word + 1) : 0};
+  }
+};
+
+/// One L1 table and the L2 tables below it. Belongs to its image's ring.
 class ClusterMap {
  public:
   /// `data` holds the data clusters: the image file itself, or the external data file.
-  ClusterMap(const Header& header, File& metadata, File& data, std::uint64_t cache_memory);
+  ClusterMap(const Header& header, File& metadata, File& data, MetadataCache& cache);
 
   /// Reads the L1 table. Errors: io, corrupt_image.
   Task<void> load_l1(std::uint64_t offset, std::uint32_t entries);
+  EntryTable& l1() noexcept { return l1_; }
 
   /// As Image::map(), for guest bytes below the image's size; adjacent equal runs are joined.
   /// Errors: io, corrupt_image (an entry points to an impossible place).
   Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length, std::size_t count_max);
+  /// The first of them, without a list.
+  Task<Mapping> find(std::uint64_t offset, std::uint64_t length);
 
   /// The compressed bytes that a mapping of kind compressed speaks of (its first cluster).
   Task<CompressedPlace> find_compressed(std::uint64_t offset);
 
+  /// How many entries one slice of an L2 table has, as a power of two.
+  unsigned slice_bits() const noexcept { return slice_bits_; }
+  /// Guest bytes that one L2 table covers, as a power of two.
+  unsigned table_bits() const noexcept { return header_.cluster_bits + header_.l2_bits(); }
+  /// The host offset of the L2 table for a guest offset; 0: none. Errors: corrupt_image.
+  Result<std::uint64_t> l2_table(std::uint64_t offset) const;
+  /// The entry for a guest offset in the table at host offset `table`.
+  Task<EntryRef> entry_at(std::uint64_t table, std::uint64_t offset);
+  /// Whether an entry can be true; what is read from disk is not before this said so.
+  Result<void> check(L2Entry entry, std::uint64_t offset) const;
+  /// An uncompressed entry has a place. In an external data file 0 is one like any other.
+  bool placed(L2Entry entry) const noexcept {
+    return entry.offset() != 0 || (header_.has_data_file() && entry.copied());
+  }
+
  private:
   class Collector;
 
-  Result<std::uint64_t> l2_table(std::uint64_t offset) const;
-  Task<L2Entry> entry_at(std::uint64_t table, std::uint64_t index);
+  Task<void> collect(std::uint64_t offset, std::uint64_t length, Collector& out);
   Task<bool> map_slice(std::uint64_t& offset, std::uint64_t end, std::uint64_t table,
                        Collector& out);
-  Result<bool> add_entry(L2Entry entry, std::uint64_t offset, std::uint64_t length, Collector& out);
+  bool add_entry(L2Entry entry, std::uint64_t offset, std::uint64_t length, Collector& out);
   bool add_subclusters(L2Entry entry, std::uint64_t offset, std::uint64_t length, Collector& out);
   std::unexpected<Error> corrupt(std::string_view what, std::uint64_t value,
                                  std::uint64_t guest_offset) const;
@@ -50,8 +80,9 @@ class ClusterMap {
   const Header& header_;
   File& metadata_;
   File& data_;
-  TableCache cache_;
-  std::vector<std::uint64_t> l1_;  // host order
+  MetadataCache& cache_;
+  EntryTable l1_;
+  unsigned slice_bits_;
 };
 
 }  // namespace platter::qcow2

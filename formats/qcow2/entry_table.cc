@@ -52,8 +52,7 @@ std::vector<std::byte> EntryTable::granule_bytes(std::size_t index) const {
 
 EntryTable::Frozen EntryTable::freeze() {
   Frozen frozen{.moved = moved_, .offset = offset_, .count = entries_.size()};
-  const std::size_t granules =
-      (entries_.size() * sizeof(be64) + granule_ - 1) / granule_;
+  const std::size_t granules = (entries_.size() * sizeof(be64) + granule_ - 1) / granule_;
   if (moved_) {
     for (std::size_t i = 0; i < granules; ++i) dirty_.insert(i);
   }

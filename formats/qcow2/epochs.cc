@@ -34,6 +34,8 @@ Epochs::Epochs(Header& header, File& file, File* data_file, MetadataCache& cache
       refcounts_(refcounts),
       allocator_(allocator) {}
 
+Task<void> Epochs::start() { return read_exactly(file_, 0, sector_); }
+
 bool Epochs::has_changes() const noexcept {
   return cache_.has_dirty() || l1_.dirty() || refcounts_.table().dirty() || header_changed_ ||
          allocator_.has_drops();
@@ -133,14 +135,15 @@ Task<void> Epochs::write_pieces(std::vector<Piece>& pieces) {
 
 // One write of one sector: a crash leaves the old or the new one.
 Task<void> Epochs::write_header(const Header& header) {
-  std::vector<std::byte> bytes = co_await encode_header(header);
-  bytes.resize(std::min<std::size_t>(bytes.size(), kSectorSize));
+  std::vector<std::byte> bytes(sector_.begin(), sector_.end());
+  update_header(header, bytes);
   Result<void> written = co_await write_piece(file_, 0, bytes).result();
   // It may be there or not, and what it points to with it.
   if (!written) fail_for_good(written.error());
   co_await std::move(written);
   co_await barrier();
   on_disk_ = header;
+  std::ranges::copy(bytes, sector_.begin());
 }
 
 Task<void> Epochs::write_header_now() {

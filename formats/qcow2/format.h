@@ -162,6 +162,7 @@ class L1Entry {
 /// Section "L2 table entry"; the bitmap is that of "Extended L2 Entries", else 0.
 class L2Entry {
  public:
+  constexpr L2Entry() noexcept : L2Entry(0, 0) {}
   constexpr L2Entry(std::uint64_t raw, std::uint64_t bitmap) noexcept
       : raw_(raw), bitmap_(bitmap) {}
 

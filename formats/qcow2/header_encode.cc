@@ -144,4 +144,23 @@ Result<std::vector<std::byte>> encode_header(const Header& header) {
   return Encoder(header).encode();
 }
 
+void update_header(const Header& header, std::span<std::byte> sector) {
+  DiskHeader disk{};
+  const std::size_t known = std::min(sizeof disk, sector.size());
+  std::memcpy(&disk, sector.data(), known);
+  disk.size = header.size;
+  disk.l1_size = header.l1_size;
+  disk.l1_table_offset = header.l1_table_offset;
+  disk.refcount_table_offset = header.refcount_table_offset;
+  disk.refcount_table_clusters = header.refcount_table_clusters;
+  disk.nb_snapshots = header.snapshot_count;
+  disk.snapshots_offset = header.snapshots_offset;
+  if (header.version >= 3) {
+    disk.incompatible_features = header.incompatible_features;
+    disk.compatible_features = header.compatible_features;
+    disk.autoclear_features = header.autoclear_features;
+  }
+  std::memcpy(sector.data(), &disk, known);
+}
+
 }  // namespace platter::qcow2

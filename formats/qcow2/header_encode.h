@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "formats/qcow2/header.h"
@@ -17,5 +18,10 @@ namespace platter::qcow2 {
 /// Errors: no_space (more than the first cluster), too_large (the name), invalid_argument (version 2
 /// with what only version 3 can say).
 Result<std::vector<std::byte>> encode_header(const Header& header);
+
+/// Puts what changes while an image is in use (size, places of tables, counts, feature bits) into
+/// the first bytes of the header as they are on disk, and leaves all else as it is.
+/// REQUIRES: `sector` has at least 104 bytes and holds a header of the same version.
+void update_header(const Header& header, std::span<std::byte> sector);
 
 }  // namespace platter::qcow2

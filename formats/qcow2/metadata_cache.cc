@@ -76,10 +76,10 @@ Task<std::shared_ptr<TableSlice>> MetadataCache::load(std::uint64_t offset, Tabl
   auto slice = std::make_shared<TableSlice>(offset, slice_size_, kind);
   const std::size_t count = co_await file_.read(offset, slice->bytes());
   if (count == 0) {
-    co_return fail(ErrorKind::corrupt_image,
-                   fmt::format("'{}': {} at offset {} lies past the end of the file", file_.name(),
-                               kind == TableKind::l2_table ? "an L2 table" : "a refcount block",
-                               offset));
+    co_return fail(
+        ErrorKind::corrupt_image,
+        fmt::format("'{}': {} at offset {} lies past the end of the file", file_.name(),
+                    kind == TableKind::l2_table ? "an L2 table" : "a refcount block", offset));
   }
   // The last cluster of a file may be cut short: the rest of it is zeroes.
   std::memset(slice->bytes().data() + count, 0, slice_size_ - count);
@@ -114,8 +114,7 @@ Task<void> MetadataCache::prefetch(std::uint64_t offset, std::uint64_t length, T
       mine[i]->result = slice;
       insert(slice);
     }
-    if (const auto entry = loading_.find(at);
-        entry != loading_.end() && entry->second == mine[i]) {
+    if (const auto entry = loading_.find(at); entry != loading_.end() && entry->second == mine[i]) {
       loading_.erase(entry);
     }
     mine[i]->done.set();

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "formats/qcow2/decompress.h"
+#include "formats/qcow2/writing.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
 #include "io/direct_file.h"
@@ -16,6 +17,9 @@ namespace {
 
 // Clusters decompressed at once for one read.
 constexpr std::size_t kDecompressAtOnce = 4;
+// Of metadata, in memory: 4 KiB of an L2 table stand for 32 MiB of 64 KiB clusters.
+constexpr std::size_t kSliceMax = 4 * kKiB;
+constexpr std::uint64_t kCacheMax = 32 * kMiB;
 
 Task<Header> read_header(File& file) {
   std::array<std::byte, kSectorSize> start{};
@@ -62,7 +66,10 @@ Task<std::unique_ptr<Qcow2Image>> Qcow2Image::open(std::unique_ptr<File> file, s
   co_return image;
 }
 
-Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file) {
+Qcow2Image::~Qcow2Image() = default;
+
+Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file,
+                               bool writable) {
   backing_ = std::move(backing);
   data_file_ = std::move(data_file);
   if (header_.crypt_method != CryptMethod::none) {
@@ -71,9 +78,23 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                       (header_.crypt_method == CryptMethod::luks ? "luks" : "aes") +
                       ") can't be read yet");
   }
-  map_ = std::make_unique<ClusterMap>(header_, *file_, data(), memory_max_ / 2);
+  cache_ = std::make_unique<MetadataCache>(*file_,
+                                           std::min<std::size_t>(header_.cluster_size(), kSliceMax),
+                                           std::min(memory_max_ / 2, kCacheMax));
+  map_ = std::make_unique<ClusterMap>(header_, *file_, data(), *cache_);
   co_await map_->load_l1(header_.l1_table_offset, header_.l1_size);
   data_size_ = co_await data().size();
+  if (!writable) co_return;
+  if (header_.incompatible(kCorruptBit)) {
+    co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
+  }
+  const Writing::Parts parts{.header = header_,
+                             .image = *this,
+                             .file = *file_,
+                             .data_file = data_file_.get(),
+                             .cache = *cache_,
+                             .map = *map_};
+  writing_ = co_await Writing::start(parts);
 }
 
 Task<ImageInfo> Qcow2Image::info() {
@@ -105,6 +126,13 @@ Task<ImageInfo> Qcow2Image::info() {
   co_return info;
 }
 
+// Where the file that holds guest data ends, as far as it matters: it never shrinks while this
+// image is open, so it is asked again only where something lies behind what is known.
+Task<std::uint64_t> Qcow2Image::data_end() {
+  data_size_ = co_await data().size();
+  co_return data_size_;
+}
+
 Task<std::vector<Mapping>> Qcow2Image::map(std::uint64_t offset, std::uint64_t length,
                                            std::size_t count_max) {
   co_await check_bounds(offset, length);
@@ -114,14 +142,85 @@ Task<std::vector<Mapping>> Qcow2Image::map(std::uint64_t offset, std::uint64_t l
     Mapping& run = mappings[i];
     if (run.kind != MappingKind::data || in_bounds(run.file_offset, run.length, data_size_))
       continue;
-    if (run.file_offset >= data_size_) {
+    const std::uint64_t end = co_await data_end();
+    if (in_bounds(run.file_offset, run.length, end)) continue;
+    if (run.file_offset >= end) {
       run.kind = MappingKind::zero;
       continue;
     }
-    run.length = data_size_ - run.file_offset;
+    run.length = end - run.file_offset;
     mappings.resize(i + 1);
   }
   co_return mappings;
+}
+
+Task<void> Qcow2Image::read(std::uint64_t offset, std::span<std::byte> into) {
+  co_await check_bounds(offset, into.size());
+  if (!writing_) {
+    co_await read_unguarded(offset, into);
+    co_return;
+  }
+  // What is read stays where it is until it has been read.
+  RangeLock::Guard guard(writing_->writer.locks(), offset, into.size(), /*exclusive=*/false);
+  co_await guard.acquired();
+  co_await read_unguarded(offset, into);
+}
+
+// The common case, one run of data here, takes no list.
+Task<void> Qcow2Image::read_unguarded(std::uint64_t offset, std::span<std::byte> into) {
+  if (into.empty()) co_return;
+  const Mapping run = co_await map_->find(offset, into.size());
+  const bool whole = run.kind == MappingKind::data && run.length == into.size();
+  if (whole && in_bounds(run.file_offset, run.length, data_size_)) {
+    co_await read_exactly(*run.file, run.file_offset, into);
+  } else {
+    co_await Image::read(offset, into);
+  }
+}
+
+Result<void> Qcow2Image::check_request(std::uint64_t offset, std::uint64_t length) const {
+  if (Result<void> writable = check_writable(); !writable) return writable;
+  return check_bounds(offset, length);
+}
+
+Task<WritePlace> Qcow2Image::prepare_write(std::uint64_t offset, std::uint64_t length) {
+  co_await check_request(offset, length);
+  co_return co_await writing_->writer.prepare(offset, length);
+}
+
+Task<void> Qcow2Image::commit_write(const WritePlace& place) {
+  return writing_->writer.commit(place.guest_offset);
+}
+
+Task<void> Qcow2Image::abandon_write(const WritePlace& place) {
+  return writing_->writer.abandon(place.guest_offset);
+}
+
+Task<void> Qcow2Image::write(std::uint64_t offset, std::span<const std::byte> data) {
+  co_await check_request(offset, data.size());
+  co_await writing_->writer.write(offset, data);
+}
+
+Task<void> Qcow2Image::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
+  co_await check_request(offset, length);
+  if (length > 0) co_await writing_->writer.write_zeroes(offset, length, mode);
+}
+
+Task<void> Qcow2Image::discard(std::uint64_t offset, std::uint64_t length) {
+  co_await check_request(offset, length);
+  co_await writing_->writer.discard(offset, length);
+}
+
+Task<void> Qcow2Image::resize(std::uint64_t size, ResizeOptions options) {
+  co_await check_writable();
+  if (options.preallocation != Preallocation::off) {
+    co_await fail(ErrorKind::unsupported, "preallocation of added space is not there yet");
+  }
+  co_await writing_->resize(size);
+}
+
+Task<void> Qcow2Image::flush() {
+  if (writing_) co_await writing_->epochs.commit();
 }
 
 Task<void> Qcow2Image::read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into) {
@@ -162,10 +261,14 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
 }
 
 Task<void> Qcow2Image::close() {
+  Result<void> first;
+  if (writing_) first = co_await writing_->finish().result();
+  writing_.reset();
   map_.reset();
-  Result<void> first = co_await file_->close().result();
-  if (data_file_) {
-    Result<void> closed = co_await data_file_->close().result();
+  cache_.reset();
+  for (File* file : {file_.get(), data_file_.get()}) {
+    if (file == nullptr) continue;
+    Result<void> closed = co_await file->close().result();
     if (first) first = std::move(closed);
   }
   if (backing_) {

@@ -1,35 +1,45 @@
-// An open qcow2 image. For now read-only.
+// An open qcow2 image.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "formats/open_policy.h"
+#include "formats/image.h"
 #include "formats/qcow2/bitmap_directory.h"
 #include "formats/qcow2/cluster_map.h"
 #include "formats/qcow2/header.h"
+#include "formats/qcow2/metadata_cache.h"
 #include "formats/qcow2/snapshot_table.h"
-#include "formats/read_only_image.h"
 
 namespace platter::qcow2 {
 
-/// Reads versions 2 and 3 with every feature but encryption. Writing is refused (unsupported).
-class Qcow2Image final : public ReadOnlyImage {
+class Writing;
+
+/// Versions 2 and 3 with every feature but encryption.
+///
+/// Any number of requests may be in flight, also beside flush(). What was written is durable after
+/// flush(); see epochs.h for the order in which it gets there. A flush that failed ends writing for
+/// good: reading goes on.
+class Qcow2Image final : public Image {
  public:
   /// Reads and checks the header. What the image names is opened by the caller and given to
   /// connect() before anything else is done. Errors: unknown_format, unsupported, corrupt_image.
   static Task<std::unique_ptr<Qcow2Image>> open(std::unique_ptr<File> file, std::string filename,
                                                 std::uint64_t memory_max);
+  ~Qcow2Image() override;
 
   const Header& header() const noexcept { return header_; }
   /// Takes the files that the header names; null where it names none, or where only metadata will
-  /// be asked for. Then reads the L1 table.
-  Task<void> connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file);
+  /// be asked for. Then reads the L1 table. `writable`: the file was opened for writing, and
+  /// requests may write. Errors then: corrupt_image (marked as such), unsupported.
+  Task<void> connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file,
+                     bool writable = false);
 
   const std::string& filename() const noexcept override { return filename_; }
   std::string_view format() const noexcept override { return "qcow2"; }
   std::uint64_t virtual_size() const noexcept override { return header_.size; }
+  bool read_only() const noexcept override { return !writing_; }
   File& file() noexcept override { return *file_; }
   File* data_file() noexcept override { return data_file_.get(); }
   Image* backing() noexcept override { return backing_.get(); }
@@ -38,12 +48,25 @@ class Qcow2Image final : public ReadOnlyImage {
   Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
                                  std::size_t count_max) override;
   Task<void> read_compressed(std::uint64_t offset, std::span<std::byte> into) override;
+  Task<void> read(std::uint64_t offset, std::span<std::byte> into) override;
+
+  Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) override;
+  Task<void> commit_write(const WritePlace& place) override;
+  Task<void> abandon_write(const WritePlace& place) override;
+  Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
+  Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
+  Task<void> resize(std::uint64_t size, ResizeOptions options) override;
+  Task<void> flush() override;
   Task<void> close() override;
 
  private:
   Qcow2Image(std::unique_ptr<File> file, std::string filename, std::uint64_t memory_max);
   File& data() noexcept { return data_file_ ? *data_file_ : *file_; }
+  Result<void> check_request(std::uint64_t offset, std::uint64_t length) const;
+  Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
+  Task<std::uint64_t> data_end();
 
   std::unique_ptr<File> file_;
   std::string filename_;
@@ -51,8 +74,10 @@ class Qcow2Image final : public ReadOnlyImage {
   Header header_;
   std::unique_ptr<File> data_file_;
   std::unique_ptr<Image> backing_;
+  std::unique_ptr<MetadataCache> cache_;
   std::unique_ptr<ClusterMap> map_;
-  std::uint64_t data_size_ = 0;  // of the data clusters' file, when opened
+  std::unique_ptr<Writing> writing_;  // null: read-only
+  std::uint64_t data_size_ = 0;       // of the data clusters' file, at least; see map()
 };
 
 }  // namespace platter::qcow2

@@ -69,7 +69,8 @@ Refcounts::Refcounts(const Header& header, File& file, MetadataCache& cache)
 
 Task<void> Refcounts::load() {
   const std::size_t entries =
-      (std::size_t{header_.refcount_table_clusters} << header_.cluster_bits) / sizeof(std::uint64_t);
+      (std::size_t{header_.refcount_table_clusters} << header_.cluster_bits) /
+      sizeof(std::uint64_t);
   co_await table_.load(file_, header_.refcount_table_offset, entries, "refcount table");
   for (std::size_t i = 0; i < table_.size(); ++i) {
     const std::uint64_t at = block_offset(i);
@@ -88,8 +89,8 @@ std::uint64_t Refcounts::block_offset(std::uint64_t block) const noexcept {
 
 Task<std::shared_ptr<TableSlice>> Refcounts::slice_of(std::uint64_t cluster) {
   const std::uint64_t in_block = cluster & ((std::uint64_t{1} << block_bits_) - 1);
-  const std::uint64_t at = block_offset(cluster >> block_bits_) +
-                           (in_block >> slice_count_bits_) * cache_.slice_size();
+  const std::uint64_t at =
+      block_offset(cluster >> block_bits_) + (in_block >> slice_count_bits_) * cache_.slice_size();
   return cache_.get(at, TableKind::refcount_block);
 }
 
@@ -173,8 +174,7 @@ Task<void> Refcounts::add_block(std::uint64_t block, std::uint64_t at_cluster, b
   cache_.forget(offset, header_.cluster_size());
   const std::uint64_t in_block = at_cluster & ((std::uint64_t{1} << block_bits_) - 1);
   const std::uint64_t own_slice = offset + (in_block >> slice_count_bits_) * cache_.slice_size();
-  for (std::uint64_t at = offset; at < offset + header_.cluster_size();
-       at += cache_.slice_size()) {
+  for (std::uint64_t at = offset; at < offset + header_.cluster_size(); at += cache_.slice_size()) {
     if (zeroed && !(own && at == own_slice)) continue;
     auto slice = cache_.add_zeroed(at, TableKind::refcount_block, /*fresh=*/false);
     if (own && at == own_slice) other = std::move(slice);

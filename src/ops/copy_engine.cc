@@ -200,16 +200,19 @@ Task<void> CopyEngine::copy_chunk(CopyStep step) {
 Task<bool> CopyEngine::offload_chunk(CopyStep step) {
   if (step.file == nullptr) co_return false;
   const WritePlace place = co_await target_.prepare_write(step.offset, step.length);
-  if (place.length < step.length) co_return false;
-  const Result<std::uint64_t> copied =
-      co_await place.file->copy_from(*step.file, step.file_offset, place.file_offset, step.length)
-          .result();
-  if (!copied && copied.error().kind() == ErrorKind::unsupported) {
-    can_offload_ = false;
-    co_return false;
+  Result<std::uint64_t> copied = 0;
+  if (place.length == step.length) {
+    copied =
+        co_await place.file->copy_from(*step.file, step.file_offset, place.file_offset, step.length)
+            .result();
   }
-  if (!copied) co_return fail(copied.error().clone());
-  if (*copied < step.length) co_return false;  // the source's end is near: read tells what is up
+  if (!copied || *copied < step.length) {
+    co_await target_.abandon_write(place);
+    const bool can = copied || copied.error().kind() != ErrorKind::unsupported;
+    can_offload_ = can_offload_ && can;
+    if (!copied && can) co_return fail(std::move(copied.error()));
+    co_return false;  // in pieces, or the source's end is near: reading tells what is up
+  }
   co_await target_.commit_write(place);
   stats_.read += step.length;
   stats_.written += step.length;

@@ -1,0 +1,196 @@
+// Zeroes and discards: entries change, data need not move.
+#include <algorithm>
+#include <cstring>
+
+#include "formats/qcow2/writer.h"
+#include "io/bytes.h"
+#include "io/ring.h"
+
+namespace platter::qcow2 {
+namespace {
+
+constexpr std::uint64_t kZeroesAtOnce = 1 * kMiB;
+
+}  // namespace
+
+Task<void> Writer::write_zero_bytes(std::uint64_t offset, std::uint64_t length) {
+  const Buffer zeroes = co_await Ring::current().buffers().acquire(std::min(length, kZeroesAtOnce));
+  std::memset(zeroes.data(), 0, zeroes.size());
+  while (length > 0) {
+    const std::uint64_t part = std::min<std::uint64_t>(length, zeroes.size());
+    co_await write(offset, zeroes.first(part));
+    offset += part;
+    length -= part;
+  }
+}
+
+Task<void> Writer::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
+  const std::uint64_t end = offset + length;
+  // The image's end ends its last cluster, too.
+  const std::uint64_t whole_end = end == p_.image.virtual_size() ? align_up(end, cluster_size())
+                                                                 : align_down(end, cluster_size());
+  const std::uint64_t whole_begin = align_up(offset, cluster_size());
+  if (whole_begin >= whole_end) {
+    const std::uint64_t border = std::min(whole_begin, end);
+    co_await zero_edge(offset, border - offset, mode);
+    co_await zero_edge(border, end - border, mode);
+    co_return;
+  }
+  co_await zero_edge(offset, whole_begin - offset, mode);
+  // Version 2 has no zero flag: without a backing file, no entry says the same.
+  const bool as_bytes =
+      p_.header.version < 3 && (p_.image.backing() != nullptr || mode == ZeroMode::keep_allocated);
+  if (as_bytes) {
+    co_await write_zero_bytes(whole_begin, std::min(whole_end, end) - whole_begin);
+  } else {
+    const Removal how = p_.header.version < 3         ? Removal::forget
+                        : mode == ZeroMode::may_unmap ? Removal::zero_unmap
+                                                      : Removal::zero_keep;
+    co_await remove(whole_begin, whole_end, how);
+  }
+  if (whole_end < end) co_await zero_edge(whole_end, end - whole_end, mode);
+}
+
+// Less than a cluster, within one.
+Task<void> Writer::zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
+  if (length == 0) co_return;
+  if (p_.header.extended_l2()) {
+    const std::uint64_t end = offset + length;
+    const std::uint64_t begin_whole = align_up(offset, granule());
+    const std::uint64_t end_whole = align_down(end, granule());
+    if (begin_whole < end_whole) {
+      const bool done = co_await zero_subclusters(begin_whole, end_whole - begin_whole);
+      if (done) {
+        if (begin_whole > offset) co_await write_zero_bytes(offset, begin_whole - offset);
+        if (end > end_whole) co_await write_zero_bytes(end_whole, end - end_whole);
+        co_return;
+      }
+    }
+  }
+  const std::uint64_t begin = align_down(offset, cluster_size());
+  const bool zero_already = co_await reads_as_zero(begin, begin + cluster_size());
+  if (!zero_already) {
+    co_await write_zero_bytes(offset, length);
+  } else if (p_.header.version >= 3) {
+    co_await remove(begin, begin + cluster_size(),
+                    mode == ZeroMode::may_unmap ? Removal::zero_unmap : Removal::zero_keep);
+  }
+}
+
+// Whole subclusters of one cluster, by their bits; false where the entry has none.
+Task<bool> Writer::zero_subclusters(std::uint64_t offset, std::uint64_t length) {
+  if (p_.epochs.over_limit()) co_await p_.epochs.commit();
+  RangeLock::Guard guard(locks_, align_down(offset, cluster_size()), cluster_size(),
+                         /*exclusive=*/true);
+  co_await guard.acquired();
+  co_await p_.epochs.check_usable();
+  {
+    const EntryRef look = co_await entry_to_look_at(offset);
+    if (look.slice && look.get().compressed()) co_return false;
+  }
+  if (p_.header.autoclear(kRawDataFileBit)) {
+    co_await p_.data.write_zeroes(offset, length, ZeroMode::may_unmap);
+  }
+  EntryRef ref = co_await p_.tables.entry_for_write(offset);
+  const L2Entry old = ref.get();
+  co_await p_.map.check(old, offset);
+  const std::uint32_t which = subclusters(offset, offset + length);
+  p_.tables.set(ref, 0,
+                {old.raw(), L2Entry::bits(old.allocated_bits() & ~which, old.zero_bits() | which)});
+  co_return true;
+}
+
+Task<void> Writer::discard(std::uint64_t offset, std::uint64_t length) {
+  const std::uint64_t end = offset + length;
+  const std::uint64_t begin = align_up(offset, cluster_size());
+  const std::uint64_t whole_end = end == p_.image.virtual_size() ? align_up(end, cluster_size())
+                                                                 : align_down(end, cluster_size());
+  // Version 2 can't say "zeroes" where the backing file has something else.
+  if (begin >= whole_end || (p_.header.version < 3 && p_.image.backing() != nullptr)) co_return;
+  co_await remove(begin, whole_end, Removal::discard);
+}
+
+Task<void> Writer::forget_clusters(std::uint64_t begin, std::uint64_t end) {
+  return remove(begin, end, Removal::forget);
+}
+
+Task<void> Writer::remove(std::uint64_t begin, std::uint64_t end, Removal how) {
+  while (begin < end) {
+    if (p_.epochs.over_limit()) co_await p_.epochs.commit();
+    begin = co_await remove_in_slice(begin, end, how);
+  }
+}
+
+// What the entry becomes; nothing where it stays.
+std::optional<L2Entry> Writer::removed_entry(L2Entry entry, Removal how) const noexcept {
+  constexpr std::uint32_t kAll = ~std::uint32_t{0};
+  const bool extended = p_.header.extended_l2();
+  const bool has_contents = entry.compressed() || p_.map.placed(entry);
+  const L2Entry zero_plain = extended ? L2Entry(0, L2Entry::bits(0, kAll)) : L2Entry(kZeroFlag, 0);
+  std::optional<L2Entry> result;
+  switch (how) {
+    case Removal::forget: result = L2Entry(); break;
+    case Removal::discard:
+      if (!has_contents && p_.image.backing() == nullptr) return std::nullopt;
+      result = p_.header.version >= 3 ? zero_plain : L2Entry();
+      break;
+    case Removal::zero_unmap: result = zero_plain; break;
+    case Removal::zero_keep:
+      if (entry.compressed() || !has_contents) {
+        result = zero_plain;
+      } else {
+        result = extended ? L2Entry(entry.raw(), L2Entry::bits(0, kAll))
+                          : L2Entry(entry.raw() | kZeroFlag, 0);
+      }
+  }
+  if (*result == entry) return std::nullopt;
+  return result;
+}
+
+// The part of [begin, end) that one slice of an L2 table knows; returns where that ends.
+Task<std::uint64_t> Writer::remove_in_slice(std::uint64_t begin, std::uint64_t end, Removal how) {
+  const std::uint64_t slice = std::uint64_t{1} << (p_.header.cluster_bits + p_.map.slice_bits());
+  const std::uint64_t table = std::uint64_t{1} << p_.map.table_bits();
+  const std::uint64_t first_table = co_await p_.map.l2_table(begin);
+  const bool nothing_there =
+      how == Removal::forget || (how == Removal::discard && p_.image.backing() == nullptr);
+  if (first_table == 0 && nothing_there) co_return std::min(end, align_down(begin, table) + table);
+  const std::uint64_t stop = std::min(end, align_down(begin, slice) + slice);
+  RangeLock::Guard guard(locks_, begin, stop - begin, /*exclusive=*/true);
+  co_await guard.acquired();
+  co_await p_.epochs.check_usable();
+  if (p_.header.autoclear(kRawDataFileBit)) {
+    const std::uint64_t limit = std::min(stop, p_.image.virtual_size());
+    if (limit > begin) {
+      co_await p_.data.write_zeroes(
+          begin, limit - begin,
+          how == Removal::zero_keep ? ZeroMode::keep_allocated : ZeroMode::may_unmap);
+    }
+  }
+  EntryRef look = co_await entry_to_look_at(begin);
+  const std::size_t count = (stop - begin) >> p_.header.cluster_bits;
+  bool any = false;
+  for (std::size_t i = 0; i < count && !any; ++i) {
+    EntryRef at = look;
+    at.word += i * (look.extended ? 2 : 1);
+    const L2Entry entry = look.slice ? at.get() : L2Entry();
+    any = removed_entry(entry, how).has_value();
+  }
+  look.slice.reset();
+  if (!any) co_return stop;
+  const EntryRef ref = co_await p_.tables.entry_for_write(begin);
+  for (std::size_t i = 0; i < count; ++i) {
+    EntryRef at = ref;
+    at.word += i * (ref.extended ? 2 : 1);
+    const L2Entry entry = at.get();
+    const std::optional<L2Entry> after = removed_entry(entry, how);
+    if (!after) continue;
+    co_await p_.map.check(entry, begin + (i << p_.header.cluster_bits));
+    p_.tables.set(at, 0, *after);
+    const bool keeps_place = how == Removal::zero_keep && !entry.compressed();
+    if (!keeps_place) drop_contents(entry, /*discard=*/true);
+  }
+  co_return stop;
+}
+
+}  // namespace platter::qcow2

@@ -1,0 +1,58 @@
+// All that an image needs to be written, put together.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "formats/qcow2/allocator.h"
+#include "formats/qcow2/epochs.h"
+#include "formats/qcow2/l2_tables.h"
+#include "formats/qcow2/metadata_regions.h"
+#include "formats/qcow2/refcounts.h"
+#include "formats/qcow2/snapshot_table.h"
+#include "formats/qcow2/writer.h"
+
+namespace platter::qcow2 {
+
+/// Belongs to its image's ring; the image outlives it.
+class Writing {
+ public:
+  struct Parts {
+    Header& header;
+    Image& image;
+    File& file;
+    File* data_file;  ///< null where guest data is in `file`
+    MetadataCache& cache;
+    ClusterMap& map;
+  };
+  /// Reads the refcount table and learns where metadata lies; clears what an unknown program
+  /// left that writing makes untrue (autoclear bits).
+  /// Errors: corrupt_image (tables that overlap, too), unsupported, io.
+  static Task<std::unique_ptr<Writing>> start(const Parts& parts);
+
+  /// Changes the virtual size. No other request runs meanwhile.
+  Task<void> resize(std::uint64_t size);
+  /// Everything to the disk, and the file cut behind its last cluster.
+  Task<void> finish();
+
+  Header& header;
+  Image& image;
+  File& file;
+  MetadataCache& cache;
+  ClusterMap& map;
+  Refcounts refcounts;
+  MetadataRegions regions;
+  ClusterAllocator allocator;
+  Epochs epochs;
+  L2Tables tables;
+  Writer writer;
+
+ private:
+  explicit Writing(const Parts& parts);
+  Task<void> learn_regions();
+  Task<void> grow_l1(std::uint64_t entries);
+  Task<void> shrink(std::uint64_t size);
+};
+
+}  // namespace platter::qcow2
