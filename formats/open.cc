@@ -36,6 +36,13 @@ ImageLockRequest locks_for(OpenPurpose purpose) {
   return {};
 }
 
+// A qcow2 image grows when it is written, and nobody may write to one that is read.
+ImageLockRequest qcow2_locks_for(bool writes) {
+  using enum ImageUse;
+  if (writes) return {.used = consistent_read | write | resize, .unshared = kWriteAndResize};
+  return {.used = consistent_read, .unshared = kWriteAndResize};
+}
+
 bool writes(OpenPurpose purpose) {
   return purpose == OpenPurpose::write || purpose == OpenPurpose::write_whole ||
          purpose == OpenPurpose::resize;
@@ -176,14 +183,17 @@ Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::strin
 
 Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file,
                                                 std::string filename, std::size_t depth) {
+  const bool writable = writes(options_.purpose) && depth == 0;
+  if (!options_.force_share && options_.purpose != OpenPurpose::inspect) {
+    co_await file->lock(qcow2_locks_for(writable));
+  }
   auto image =
       co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
   // Looking at metadata opens nothing else.
   if (options_.purpose == OpenPurpose::inspect) co_return image;
   std::unique_ptr<File> data_file = co_await open_data_file(*image, depth);
   std::unique_ptr<Image> backing = co_await open_backing(*image, depth);
-  co_await image->connect(std::move(backing), std::move(data_file),
-                          writes(options_.purpose) && depth == 0);
+  co_await image->connect(std::move(backing), std::move(data_file), writable);
   co_return image;
 }
 

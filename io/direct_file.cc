@@ -53,8 +53,7 @@ Result<void> DirectFile::set_up(const FileOptions& options) {
   file_.in_memory = traits_.in_memory;
   id_ = traits_.is_block_device ? FileId{0, status.st_rdev} : FileId{status.st_dev, status.st_ino};
   if (options.lock) {
-    if (auto locked = acquire_image_lock(file_.fd, *options.lock, name_); !locked) return locked;
-    locked_ = true;
+    if (auto locked = lock(*options.lock); !locked) return locked;
   }
   Result<DirectAlignment> alignment = enable_direct(file_.fd, name_, options.cache);
   if (!alignment) return fail(std::move(alignment.error()));
@@ -90,6 +89,12 @@ bool DirectFile::aligned(std::uint64_t offset, std::span<const iovec> pieces) co
   return std::ranges::all_of(pieces, [this, offset](const iovec& piece) {
     return aligned(offset, piece.iov_base, piece.iov_len);
   });
+}
+
+Result<void> DirectFile::lock(const ImageLockRequest& request) {
+  Result<void> locked = acquire_image_lock(file_.fd, request, name_);
+  locked_ = locked_ || locked.has_value();
+  return locked;
 }
 
 std::uint64_t DirectFile::block_begin(std::uint64_t offset) const noexcept {

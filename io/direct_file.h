@@ -65,6 +65,9 @@ class DirectFile final : public File {
 
   ~DirectFile() override;
 
+  /// Takes more locks, for a use that became known only after opening. Errors: in_use.
+  Result<void> lock(const ImageLockRequest& request);
+
   const std::string& name() const noexcept override { return name_; }
   const FileTraits& traits() const noexcept override { return traits_; }
   std::optional<FileId> id() const noexcept override { return id_; }

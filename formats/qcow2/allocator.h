@@ -59,6 +59,8 @@ class ClusterAllocator {
   // For epochs.
 
   bool has_drops() const noexcept { return !drops_.empty(); }
+  /// So many that they take more memory than they should.
+  bool has_many_drops() const noexcept { return drops_.size() > kDropsMax; }
   std::vector<Drop> take_drops() { return std::exchange(drops_, {}); }
   void put_back(const std::vector<Drop>& drops) {
     drops_.insert(drops_.end(), drops.begin(), drops.end());
@@ -71,6 +73,8 @@ class ClusterAllocator {
   Task<void> trim();
 
  private:
+  static constexpr std::size_t kDropsMax = std::size_t{1} << 19;  // 8 MiB
+
   std::uint64_t index_of(std::uint64_t offset) const noexcept {
     return offset >> header_.cluster_bits;
   }

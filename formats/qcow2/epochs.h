@@ -57,7 +57,7 @@ class Epochs {
   Task<void> write_header_now();
 
   /// Changes take more memory than they should: time for a commit().
-  bool over_limit() const noexcept { return cache_.over_limit(); }
+  bool over_limit() const noexcept { return cache_.over_limit() || allocator_.has_many_drops(); }
   bool has_changes() const noexcept;
 
   /// Why the image can't be written any more; nothing while it can.

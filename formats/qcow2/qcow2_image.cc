@@ -213,10 +213,16 @@ Task<void> Qcow2Image::discard(std::uint64_t offset, std::uint64_t length) {
 
 Task<void> Qcow2Image::resize(std::uint64_t size, ResizeOptions options) {
   co_await check_writable();
-  if (options.preallocation != Preallocation::off) {
-    co_await fail(ErrorKind::unsupported, "preallocation of added space is not there yet");
+  if (!is_aligned(size, kSectorSize)) {
+    co_await fail(ErrorKind::invalid_argument, "The new size must be a multiple of 512");
   }
-  co_await writing_->resize(size);
+  if (header_.version < 3 && header_.snapshot_count > 0) {
+    co_await fail(ErrorKind::unsupported, "Can't resize a v2 image which has snapshots");
+  }
+  if (size <= header_.size && options.preallocation != Preallocation::off) {
+    co_await fail(ErrorKind::invalid_argument, "Preallocation can only be used for growing images");
+  }
+  co_await writing_->resize(size, options);
 }
 
 Task<void> Qcow2Image::flush() {

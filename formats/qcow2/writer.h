@@ -58,8 +58,16 @@ class Writer {
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode);
   /// Whole clusters only (at the image's end also the last one); the edges keep what they hold.
   Task<void> discard(std::uint64_t offset, std::uint64_t length);
-  /// As if nothing had ever been written there: beyond the image's end, or for good.
+  /// As if nothing had ever been written there: what lies beyond the image's end.
+  /// Both are multiples of the cluster size.
   Task<void> forget_clusters(std::uint64_t begin, std::uint64_t end);
+  /// One reference of all that the entry refers to goes with the current epoch.
+  void drop_contents(L2Entry entry, bool discard);
+  /// Gives every cluster of the range a place of its own, with zeroes: metadata (holes in the file),
+  /// falloc (space reserved) or full (zeroes written). Both are multiples of the cluster size, and
+  /// nothing is there yet.
+  Task<void> preallocate(std::uint64_t begin, std::uint64_t end, Preallocation mode,
+                         const CancelToken* cancel);
 
   /// A place for up to `length` bytes that is the guest's own once commit() says so; until commit()
   /// or abandon() others wait who want these clusters.
@@ -113,7 +121,6 @@ class Writer {
   Task<bool> reads_as_zero(std::uint64_t begin, std::uint64_t end);
   Task<void> publish(const Run& run);
   L2Entry new_entry(const Run& run, std::size_t index) const noexcept;
-  void drop_contents(L2Entry entry, bool discard);
   Task<void> release(const Run& run);
   Task<void> check_overlap(std::uint64_t host, std::uint64_t length);
 
@@ -123,6 +130,7 @@ class Writer {
   Task<void> remove(std::uint64_t begin, std::uint64_t end, Removal how);
   Task<std::uint64_t> remove_in_slice(std::uint64_t begin, std::uint64_t end, Removal how);
   std::optional<L2Entry> removed_entry(L2Entry entry, Removal how) const noexcept;
+  Task<void> prepare_space(const Run& run, Preallocation mode);
   Task<bool> share_cluster(std::uint64_t host);
   Task<std::uint64_t> place_compressed(std::size_t length);
   Task<void> release_compressed(std::uint64_t host, std::size_t length);

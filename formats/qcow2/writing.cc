@@ -104,52 +104,6 @@ Task<void> Writing::learn_regions() {
   co_await take(RegionKind::active_l2);
 }
 
-Task<void> Writing::grow_l1(std::uint64_t entries) {
-  if (entries <= map.l1().size()) co_return;
-  if (entries * sizeof(std::uint64_t) > kL1SizeMax) {
-    co_await fail(ErrorKind::too_large, "'" + file.name() + "': the L1 table would be too large");
-  }
-  const std::uint64_t clusters =
-      (entries * sizeof(std::uint64_t) + header.cluster_size() - 1) >> header.cluster_bits;
-  const std::uint64_t old_offset = header.l1_table_offset;
-  const std::uint64_t old_clusters =
-      (map.l1().size() * sizeof(std::uint64_t) + header.cluster_size() - 1) >> header.cluster_bits;
-  const ClusterRun run = co_await allocator.allocate(clusters);
-  map.l1().relocate(run.offset, entries);
-  header.l1_table_offset = run.offset;
-  header.l1_size = static_cast<std::uint32_t>(entries);
-  regions.remove_ranges(RegionKind::active_l1);
-  regions.add_range(RegionKind::active_l1, run.offset, clusters << header.cluster_bits);
-  for (std::uint64_t i = 0; i < old_clusters; ++i) {
-    allocator.drop(old_offset + (i << header.cluster_bits));
-  }
-}
-
-// The size goes first, so that a crash leaves clusters behind the image's end and never an image
-// whose end is gone.
-Task<void> Writing::shrink(std::uint64_t size) {
-  const std::uint64_t old_size = header.size;
-  header.size = size;
-  epochs.header_changed();
-  co_await epochs.commit();
-  co_await writer.forget_clusters(align_up(size, header.cluster_size()),
-                                  align_up(old_size, header.cluster_size()));
-  co_await epochs.commit();
-}
-
-Task<void> Writing::resize(std::uint64_t size) {
-  const RangeLock::Guard everything(writer.locks(), 0, kMaxFileSize, /*exclusive=*/true);
-  if (size < header.size) {
-    co_await shrink(size);
-    co_return;
-  }
-  const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
-  co_await grow_l1((size + covered - 1) >> map.table_bits());
-  header.size = size;
-  epochs.header_changed();
-  co_await epochs.commit();
-}
-
 Task<void> Writing::finish() {
   if (epochs.failure()) co_return;  // it was told when it happened
   co_await epochs.commit();

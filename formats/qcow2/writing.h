@@ -31,8 +31,8 @@ class Writing {
   /// Errors: corrupt_image (tables that overlap, too), unsupported, io.
   static Task<std::unique_ptr<Writing>> start(const Parts& parts);
 
-  /// Changes the virtual size. No other request runs meanwhile.
-  Task<void> resize(std::uint64_t size);
+  /// As Image::resize(); waits for the requests in flight.
+  Task<void> resize(std::uint64_t size, ResizeOptions options);
   /// Everything to the disk, and the file cut behind its last cluster.
   Task<void> finish();
 
@@ -51,8 +51,11 @@ class Writing {
  private:
   explicit Writing(const Parts& parts);
   Task<void> learn_regions();
+  Task<void> wait_for_requests();
+  Task<void> grow(std::uint64_t size, ResizeOptions options);
   Task<void> grow_l1(std::uint64_t entries);
   Task<void> shrink(std::uint64_t size);
+  Task<void> drop_table(std::size_t index);
 };
 
 }  // namespace platter::qcow2

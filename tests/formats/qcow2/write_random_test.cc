@@ -105,7 +105,8 @@ class Qcow2WriteRandom : public testing::TestWithParam<OptionSet> {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     pick_range(offset, length);
-    switch (below(10)) {
+    switch (below(11)) {
+      case 10: co_await resize(image); break;
       case 0:
       case 1:
       case 2:
@@ -136,6 +137,15 @@ class Qcow2WriteRandom : public testing::TestWithParam<OptionSet> {
     const Bytes data = test::random_bytes(length, random_());
     co_await image.write(offset, data);
     std::ranges::copy(data, at(offset));
+  }
+  Task<void> resize(Image& image) {
+    const std::uint64_t size = align_down(below(2 * GetParam().size), 512) + 512;
+    what_ = "resize " + std::to_string(size);
+    constexpr Preallocation kModes[] = {Preallocation::off, Preallocation::metadata,
+                                        Preallocation::falloc, Preallocation::full};
+    const bool grows = size > model_.size();
+    co_await image.resize(size, {.preallocation = grows ? kModes[below(4)] : Preallocation::off});
+    model_.resize(size);
   }
   // Small ones next to each other, so that many want the same new cluster.
   Task<void> many_writes(Image& image) {
