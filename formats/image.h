@@ -32,6 +32,7 @@ struct Mapping {
   MappingKind kind = MappingKind::data;
   File* file = nullptr;           ///< data, and zero runs that have a place; owned by the image
   std::uint64_t file_offset = 0;  ///< valid with `file`
+  bool hole_of_data = false;      ///< zero: the image holds data here, its file a hole
   unsigned depth = 0;             ///< map_chain(): 0 is the image itself, 1 its backing image, ...
 };
 

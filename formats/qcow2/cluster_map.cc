@@ -7,9 +7,16 @@
 #include <fmt/format.h>
 
 #include "io/bytes.h"
-#include "io/ring.h"
+#include "io/task_group.h"
 
 namespace platter::qcow2 {
+namespace {
+
+constexpr std::uint64_t kReadAhead = 4 * kMiB;   // of tables
+constexpr std::uint64_t kReadAtOnce = 1 * kMiB;  // in one request
+constexpr std::size_t kReadsAtOnce = 32;
+
+}  // namespace
 
 CompressedPlace compressed_place(L2Entry entry, unsigned cluster_bits) noexcept {
   const unsigned offset_bits = 62 - (cluster_bits - 8);
@@ -115,10 +122,41 @@ Task<Mapping> ClusterMap::find(std::uint64_t offset, std::uint64_t length) {
   co_return first;
 }
 
+// Who asks for more than one table covers will want the next ones, too: they are read many at a
+// time, those that lie next to each other in one go.
+Task<void> ClusterMap::read_ahead(std::uint64_t offset, std::uint64_t end) {
+  const std::uint64_t first = offset >> table_bits();
+  const std::uint64_t last = (end - 1) >> table_bits();
+  if (first == last) co_return;
+  const std::uint64_t most = std::max<std::uint64_t>(1, kReadAhead >> header_.cluster_bits);
+  ahead_begin_ = first;
+  ahead_end_ = std::min({last + 1, first + most, std::uint64_t{l1_.size()}});
+  auto read_all = [&](TaskGroup& group) -> Task<void> {
+    std::uint64_t begin = 0;
+    std::uint64_t length = 0;
+    for (std::uint64_t index = first; index < ahead_end_; ++index) {
+      const std::uint64_t table = co_await l2_table(index << table_bits());
+      if (table == 0) continue;
+      const bool goes_on = length > 0 && table == begin + length && length < kReadAtOnce;
+      if (!goes_on && length > 0) {
+        co_await group.spawn(cache_.prefetch(begin, length, TableKind::l2_table));
+      }
+      if (!goes_on) {
+        begin = table;
+        length = 0;
+      }
+      length += header_.cluster_size();
+    }
+    if (length > 0) co_await group.spawn(cache_.prefetch(begin, length, TableKind::l2_table));
+  };
+  co_await with_group(kReadsAtOnce, read_all);
+}
+
 Task<void> ClusterMap::collect(std::uint64_t offset, std::uint64_t length, Collector& out) {
   const std::uint64_t end = offset + length;
   bool room = true;
   while (room && offset < end) {
+    if (!is_ahead(offset)) co_await read_ahead(offset, end);
     const std::uint64_t table = co_await l2_table(offset);
     if (table != 0) {
       room = co_await map_slice(offset, end, table, out);
@@ -131,19 +169,36 @@ Task<void> ClusterMap::collect(std::uint64_t offset, std::uint64_t length, Colle
   }
 }
 
+// How many entries from `ref` on, at most `count`, go on where the one before ends: places one
+// cluster apart, or none at all. All of them are as valid as the first one.
+std::size_t ClusterMap::entries_in_a_row(const EntryRef& ref, std::size_t count) const {
+  const L2Entry first = ref.get();
+  if (ref.extended || first.compressed()) return 1;
+  const std::uint64_t step = placed(first) ? header_.cluster_size() : 0;
+  if (first.offset() + count * step > kHostOffsetMax) return 1;
+  std::uint64_t expected = first.raw();
+  std::size_t found = 1;
+  while (found < count && ref.slice->entry(ref.word + found) == (expected += step)) ++found;
+  return found;
+}
+
 // Takes entries up to the end of a slice, or of the range, or of the room; moves `offset` on.
 Task<bool> ClusterMap::map_slice(std::uint64_t& offset, std::uint64_t end, std::uint64_t table,
                                  Collector& out) {
   EntryRef ref = co_await entry_at(table, offset);
   const std::size_t words = header_.l2_entry_size() / sizeof(std::uint64_t);
-  for (; ref.word < cache_.slice_size() / sizeof(std::uint64_t) && offset < end;
-       ref.word += words) {
-    const L2Entry entry = ref.get();
+  const std::size_t slice_words = cache_.slice_size() / sizeof(std::uint64_t);
+  while (ref.word < slice_words && offset < end) {
     const std::uint64_t in_cluster = offset % header_.cluster_size();
-    const std::uint64_t run = std::min(header_.cluster_size() - in_cluster, end - offset);
-    co_await check(entry, offset);
-    if (!add_entry(entry, offset, run, out)) co_return false;
+    const std::uint64_t clusters =
+        (in_cluster + (end - offset) + header_.cluster_size() - 1) >> header_.cluster_bits;
+    const std::size_t count =
+        entries_in_a_row(ref, std::min<std::uint64_t>(clusters, (slice_words - ref.word) / words));
+    const std::uint64_t run = std::min((count << header_.cluster_bits) - in_cluster, end - offset);
+    co_await check(ref.get(), offset);
+    if (!add_entry(ref.get(), offset, run, out)) co_return false;
     offset += run;
+    ref.word += count * words;
   }
   co_return true;
 }

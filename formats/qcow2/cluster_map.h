@@ -69,9 +69,15 @@ class ClusterMap {
  private:
   class Collector;
 
+  bool is_ahead(std::uint64_t offset) const noexcept {
+    const std::uint64_t index = offset >> table_bits();
+    return index >= ahead_begin_ && index < ahead_end_;
+  }
+  Task<void> read_ahead(std::uint64_t offset, std::uint64_t end);
   Task<void> collect(std::uint64_t offset, std::uint64_t length, Collector& out);
   Task<bool> map_slice(std::uint64_t& offset, std::uint64_t end, std::uint64_t table,
                        Collector& out);
+  std::size_t entries_in_a_row(const EntryRef& ref, std::size_t count) const;
   bool add_entry(L2Entry entry, std::uint64_t offset, std::uint64_t length, Collector& out);
   bool add_subclusters(L2Entry entry, std::uint64_t offset, std::uint64_t length, Collector& out);
   std::unexpected<Error> corrupt(std::string_view what, std::uint64_t value,
@@ -83,6 +89,9 @@ class ClusterMap {
   MetadataCache& cache_;
   EntryTable l1_;
   unsigned slice_bits_;
+  // L1 indices whose tables were read together, last; for who goes through the image.
+  std::uint64_t ahead_begin_ = 0;
+  std::uint64_t ahead_end_ = 0;
 };
 
 }  // namespace platter::qcow2

@@ -11,29 +11,30 @@
 
 namespace platter::qcow2 {
 
-TableSlice::TableSlice(std::uint64_t offset, std::size_t size, TableKind kind)
-    : offset_(offset),
-      size_(size),
-      kind_(kind),
-      data_(static_cast<std::byte*>(::operator new(size, std::align_val_t{4096}))) {}
-
-std::uint64_t TableSlice::entry(std::size_t index) const noexcept {
-  be64 value;
-  std::memcpy(&value, data_.get() + index * sizeof value, sizeof value);
-  return value;
-}
-
-void TableSlice::set_entry(std::size_t index, std::uint64_t value) noexcept {
-  const be64 stored = value;
-  std::memcpy(data_.get() + index * sizeof stored, &stored, sizeof stored);
+std::byte* SlicePool::take() {
+  constexpr std::size_t kPiece = 256 * kKiB;
+  if (free_.empty()) {
+    pieces_.emplace_back(static_cast<std::byte*>(::operator new(kPiece, std::align_val_t{4096})));
+    for (std::size_t at = 0; at + slice_size_ <= kPiece; at += slice_size_) {
+      free_.push_back(pieces_.back().get() + at);
+    }
+  }
+  std::byte* const slice = free_.back();
+  free_.pop_back();
+  return slice;
 }
 
 MetadataCache::MetadataCache(File& file, std::size_t slice_size, std::uint64_t memory_max)
     : file_(file),
       slice_size_(slice_size),
+      pool_(std::make_shared<SlicePool>(slice_size)),
       slices_max_(std::max<std::size_t>(8, memory_max / slice_size)),
       // An epoch freezes copies: together they stay within a half.
       dirty_max_(slices_max_ / 4) {}
+
+std::shared_ptr<TableSlice> MetadataCache::new_slice(std::uint64_t offset, TableKind kind) const {
+  return std::make_shared<TableSlice>(offset, kind, pool_);
+}
 
 Result<void> MetadataCache::check_kind(const TableSlice& slice, TableKind kind) const {
   if (slice.kind() == kind) return {};
@@ -73,7 +74,7 @@ Task<std::shared_ptr<TableSlice>> MetadataCache::get(std::uint64_t offset, Table
 }
 
 Task<std::shared_ptr<TableSlice>> MetadataCache::load(std::uint64_t offset, TableKind kind) {
-  auto slice = std::make_shared<TableSlice>(offset, slice_size_, kind);
+  auto slice = new_slice(offset, kind);
   const std::size_t count = co_await file_.read(offset, slice->bytes());
   if (count == 0) {
     co_return fail(
@@ -108,7 +109,7 @@ Task<void> MetadataCache::prefetch(std::uint64_t offset, std::uint64_t length, T
     if (!buffer || !count || *count <= begin) mine[i]->stale = true;
     if (!mine[i]->stale) {
       const std::size_t part = std::min(slice_size_, *count - begin);
-      auto slice = std::make_shared<TableSlice>(at, slice_size_, kind);
+      auto slice = new_slice(at, kind);
       std::memcpy(slice->bytes().data(), buffer->data() + begin, part);
       std::memset(slice->bytes().data() + part, 0, slice_size_ - part);
       mine[i]->result = slice;
@@ -124,7 +125,7 @@ Task<void> MetadataCache::prefetch(std::uint64_t offset, std::uint64_t length, T
 std::shared_ptr<TableSlice> MetadataCache::add_zeroed(std::uint64_t offset, TableKind kind,
                                                       bool fresh) {
   forget(offset, slice_size_);
-  auto slice = std::make_shared<TableSlice>(offset, slice_size_, kind);
+  auto slice = new_slice(offset, kind);
   std::memset(slice->bytes().data(), 0, slice_size_);
   slice->fresh_ = fresh;
   insert(slice);

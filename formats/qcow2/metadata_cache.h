@@ -3,18 +3,40 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <list>
 #include <memory>
 #include <new>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "io/async_event.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/task.h"
 
 namespace platter::qcow2 {
+
+/// Memory for slices, all of one size: taken in large pieces, so that what comes and goes leaves no
+/// gaps. One thread.
+class SlicePool {
+ public:
+  explicit SlicePool(std::size_t slice_size) : slice_size_(slice_size) {}
+
+  std::size_t slice_size() const noexcept { return slice_size_; }
+  std::byte* take();
+  void give_back(std::byte* slice) { free_.push_back(slice); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t{4096}); }
+  };
+  std::size_t slice_size_;
+  std::vector<std::unique_ptr<std::byte, Free>> pieces_;
+  std::vector<std::byte*> free_;
+};
 
 enum class TableKind : std::uint8_t { l2_table, refcount_block };
 
@@ -24,26 +46,35 @@ enum class TableKind : std::uint8_t { l2_table, refcount_block };
 /// in between, so that an epoch sees all of a change or nothing of it.
 class TableSlice {
  public:
-  TableSlice(std::uint64_t offset, std::size_t size, TableKind kind);
+  TableSlice(std::uint64_t offset, TableKind kind, std::shared_ptr<SlicePool> pool)
+      : offset_(offset), kind_(kind), pool_(std::move(pool)), data_(pool_->take()) {}
+  ~TableSlice() { pool_->give_back(data_); }
+  TableSlice(const TableSlice&) = delete;
+  TableSlice& operator=(const TableSlice&) = delete;
 
   std::uint64_t offset() const noexcept { return offset_; }  ///< in the file
   TableKind kind() const noexcept { return kind_; }
-  std::span<std::byte> bytes() noexcept { return {data_.get(), size_}; }
-  std::uint64_t entry(std::size_t index) const noexcept;  ///< 8 bytes each, big-endian
-  void set_entry(std::size_t index, std::uint64_t value) noexcept;
+  std::span<std::byte> bytes() noexcept { return {data_, pool_->slice_size()}; }
+  /// 8 bytes each, big-endian.
+  std::uint64_t entry(std::size_t index) const noexcept {
+    be64 value;
+    std::memcpy(&value, data_ + index * sizeof value, sizeof value);
+    return value;
+  }
+  void set_entry(std::size_t index, std::uint64_t value) noexcept {
+    const be64 stored = value;
+    std::memcpy(data_ + index * sizeof stored, &stored, sizeof stored);
+  }
 
  private:
   friend class MetadataCache;
-  struct Free {
-    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t{4096}); }
-  };
   std::uint64_t offset_;
-  std::size_t size_;
   TableKind kind_;
   bool dirty_ = false;
   bool fresh_ = false;    // an L2 table that nothing on disk points to yet
   bool writing_ = false;  // a frozen copy of it is on its way
-  std::unique_ptr<std::byte, Free> data_;
+  std::shared_ptr<SlicePool> pool_;
+  std::byte* data_;
 };
 
 /// What an epoch writes of one slice.
@@ -109,8 +140,11 @@ class MetadataCache {
   void pin(Cached& cached);
   void unpin(Cached& cached, std::uint64_t offset);
 
+  std::shared_ptr<TableSlice> new_slice(std::uint64_t offset, TableKind kind) const;
+
   File& file_;
   std::size_t slice_size_;
+  std::shared_ptr<SlicePool> pool_;
   std::size_t slices_max_;
   std::size_t dirty_max_;
   std::unordered_map<std::uint64_t, Cached> cached_;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "formats/qcow2/decompress.h"
+#include "formats/qcow2/preallocation_probe.h"
 #include "formats/qcow2/writing.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
@@ -151,7 +152,49 @@ Task<std::vector<Mapping>> Qcow2Image::map(std::uint64_t offset, std::uint64_t l
     run.length = end - run.file_offset;
     mappings.resize(i + 1);
   }
+  const bool look_below = co_await has_holes_below();
+  if (look_below) co_return co_await split_at_holes(std::move(mappings), count_max);
   co_return mappings;
+}
+
+// Asked once; while an image is written it is not worth knowing.
+Task<bool> Qcow2Image::has_holes_below() {
+  if (writing_) co_return false;
+  if (holes_below_) co_return *holes_below_;
+  auto* const file = dynamic_cast<DirectFile*>(file_.get());
+  holes_below_ = false;
+  if (file != nullptr) holes_below_ = co_await is_metadata_preallocated(header_, *file, *cache_);
+  co_return *holes_below_;
+}
+
+// Holes of the file below data are zeroes that need no reading.
+Task<std::vector<Mapping>> Qcow2Image::split_at_holes(std::vector<Mapping> mappings,
+                                                      std::size_t count_max) {
+  std::vector<Mapping> split;
+  for (Mapping run : mappings) {
+    if (run.kind != MappingKind::data) {
+      if (split.size() == count_max) break;
+      split.push_back(run);
+      continue;
+    }
+    while (run.length > 0) {
+      if (split.size() == count_max) co_return split;
+      const auto extents =
+          co_await run.file->extents(run.file_offset, run.length, count_max - split.size());
+      if (extents.empty()) co_return fail(ErrorKind::file_changed, "'" + filename_ + "' was cut");
+      for (const Extent& extent : extents) {
+        Mapping part = run;
+        part.length = extent.length;
+        part.hole_of_data = !extent.data;
+        if (!extent.data) part.kind = MappingKind::zero;
+        split.push_back(part);
+        run.offset += extent.length;
+        run.file_offset += extent.length;
+        run.length -= extent.length;
+      }
+    }
+  }
+  co_return split;
 }
 
 Task<void> Qcow2Image::read(std::uint64_t offset, std::span<std::byte> into) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,8 @@ class Qcow2Image final : public Image {
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
   Task<std::uint64_t> data_end();
+  Task<bool> has_holes_below();
+  Task<std::vector<Mapping>> split_at_holes(std::vector<Mapping> mappings, std::size_t count_max);
 
   std::unique_ptr<File> file_;
   std::string filename_;
@@ -78,6 +81,7 @@ class Qcow2Image final : public Image {
   std::unique_ptr<ClusterMap> map_;
   std::unique_ptr<Writing> writing_;  // null: read-only
   std::uint64_t data_size_ = 0;       // of the data clusters' file, at least; see map()
+  std::optional<bool> holes_below_;   // the file has holes below what the image calls data
 };
 
 }  // namespace platter::qcow2

@@ -255,9 +255,16 @@ Task<bool> Writer::reads_as_zero(std::uint64_t begin, std::uint64_t end) {
   co_return true;
 }
 
+// The same for old contents of a cluster that the run is about; most often its entry says it.
+Task<bool> Writer::was_zero(L2Entry entry, std::uint64_t begin, std::uint64_t end) {
+  if (begin == end) co_return true;
+  const bool empty = !entry.compressed() && !p_.map.placed(entry) && entry.bitmap() == 0;
+  if (empty && p_.image.backing() == nullptr) co_return true;
+  co_return co_await reads_as_zero(begin, end);
+}
+
 // Old contents of [begin, end); what lies behind the image's end is zeroes.
-Task<void> Writer::read_old(std::uint64_t begin, std::uint64_t end, std::byte* into, bool& zero) {
-  zero = co_await reads_as_zero(begin, end);
+Task<void> Writer::read_old(std::uint64_t begin, std::uint64_t end, std::byte* into, bool zero) {
   const std::uint64_t known = zero ? begin : std::clamp(p_.image.virtual_size(), begin, end);
   std::memset(into + (known - begin), 0, end - known);
   if (known > begin) co_await p_.image.Image::read(begin, {into, known - begin});
@@ -267,36 +274,35 @@ Task<void> Writer::read_old(std::uint64_t begin, std::uint64_t end, std::byte* i
 Task<void> Writer::fill(const Run& run, std::uint64_t offset, std::uint64_t length,
                         const std::byte* data) {
   const std::uint64_t end = offset + length;
-  const std::size_t head = offset - run.fill_begin;
-  const std::size_t tail = run.fill_end - end;
   const std::uint64_t place = run.host.offset + (offset - run.begin);
+  const bool zero_head = co_await was_zero(run.old[0], run.fill_begin, offset);
+  const bool zero_tail = co_await was_zero(run.old[run.count - 1], end, run.fill_end);
+  // Zeroes upon zeroes need no writing.
+  const std::size_t head = zero_head && run.host.reads_as_zero ? 0 : offset - run.fill_begin;
+  const std::size_t tail = zero_tail && run.host.reads_as_zero ? 0 : run.fill_end - end;
   if (head + tail == 0) {
     if (data != nullptr) co_await p_.data.write(place, {data, length});
     co_return;
   }
   const Buffer around = co_await Ring::current().buffers().acquire(head + tail);
-  bool zero_head = true;
-  bool zero_tail = true;
   auto read_both = [&](TaskGroup& group) -> Task<void> {
-    if (head > 0) co_await group.spawn(read_old(run.fill_begin, offset, around.data(), zero_head));
-    if (tail > 0)
-      co_await group.spawn(read_old(end, run.fill_end, around.data() + head, zero_tail));
+    if (head > 0) co_await group.spawn(read_old(offset - head, offset, around.data(), zero_head));
+    if (tail > 0) {
+      co_await group.spawn(read_old(end, end + tail, around.data() + head, zero_tail));
+    }
   };
   co_await with_group(2, read_both);
-  // Zeroes upon zeroes need no writing.
-  const bool skip_head = head == 0 || (zero_head && run.host.reads_as_zero);
-  const bool skip_tail = tail == 0 || (zero_tail && run.host.reads_as_zero);
   if (data == nullptr) {
-    if (!skip_head) co_await p_.data.write(place - head, around.first(head));
-    if (!skip_tail) co_await p_.data.write(place + length, around.bytes().subspan(head));
+    if (head > 0) co_await p_.data.write(place - head, around.first(head));
+    if (tail > 0) co_await p_.data.write(place + length, around.bytes().subspan(head));
     co_return;
   }
   std::array<iovec, 3> pieces{};
   std::size_t count = 0;
-  if (!skip_head) pieces[count++] = {around.data(), head};
+  if (head > 0) pieces[count++] = {around.data(), head};
   pieces[count++] = {const_cast<std::byte*>(data), length};
-  if (!skip_tail) pieces[count++] = {around.data() + head, tail};
-  co_await p_.data.writev(skip_head ? place : place - head, std::span(pieces).first(count));
+  if (tail > 0) pieces[count++] = {around.data() + head, tail};
+  co_await p_.data.writev(place - head, std::span(pieces).first(count));
 }
 
 L2Entry Writer::new_entry(const Run& run, std::size_t index) const noexcept {

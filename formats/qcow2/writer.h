@@ -117,7 +117,8 @@ class Writer {
   std::uint64_t run_end(std::uint64_t offset, std::uint64_t length) const noexcept;
   Task<void> fill(const Run& run, std::uint64_t offset, std::uint64_t length,
                   const std::byte* data);
-  Task<void> read_old(std::uint64_t begin, std::uint64_t end, std::byte* into, bool& zero);
+  Task<bool> was_zero(L2Entry entry, std::uint64_t begin, std::uint64_t end);
+  Task<void> read_old(std::uint64_t begin, std::uint64_t end, std::byte* into, bool zero);
   Task<bool> reads_as_zero(std::uint64_t begin, std::uint64_t end);
   Task<void> publish(const Run& run);
   L2Entry new_entry(const Run& run, std::size_t index) const noexcept;

@@ -38,6 +38,7 @@ Entry entry_of(const Mapping& mapping) {
   entry.present = mapping.kind != MappingKind::unallocated;
   entry.data = mapping.kind == MappingKind::data || mapping.kind == MappingKind::compressed;
   entry.zero = !entry.data;
+  entry.data = entry.data || mapping.hole_of_data;
   entry.depth = mapping.depth;
   if (mapping.file != nullptr) {
     entry.offset = mapping.file_offset;
