@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -41,10 +42,12 @@ class Checker {
 
   Task<void> measure();
   Task<void> read_tables();
+  Task<void> prepare_outside();
   Task<void> check_counts();
   Task<void> rebuild();
   Task<void> mend_in_place(const CheckReport& before);
-  Task<void> recount(RefcountFixes fixes);
+  Task<void> recount();
+  Task<void> replace_structures(std::span<const std::byte> snapshot_table);
   Task<void> check_flags();
   Task<void> rewrite_snapshot_table();
 
@@ -80,6 +83,14 @@ Task<void> Checker::read_tables() {
   // One more: the last cluster that is referred to may not be there at all.
   run_.counts = co_await RefcountArray::create(run_.header.refcount_order, run_.clusters + 1,
                                                run_.memory_max);
+  if (repair_ != Repair::none) co_await prepare_outside();
+}
+
+Task<void> Checker::prepare_outside() {
+  // Much more than new structures take.
+  const std::uint64_t size = run_.clusters + (std::uint64_t{1} << 24);
+  run_.outside_begin = run_.clusters;
+  run_.outside = co_await RefcountArray::create(0, size, std::numeric_limits<std::uint64_t>::max());
 }
 
 Task<void> Checker::check_counts() {
@@ -106,25 +117,40 @@ Task<void> Checker::mend_in_place(const CheckReport& before) {
 }
 
 // What the image refers to now that it has changed.
-Task<void> Checker::recount(RefcountFixes fixes) {
+Task<void> Checker::recount() {
   run_.counts.clear();
   run_.clusters = (run_.file_size + run_.cluster_size() - 1) >> run_.header.cluster_bits;
   co_await run_.counts.grow(run_.clusters + 1);
+  co_await prepare_outside();
   run_.rebuild = false;
   run_.all_copied = true;
   run_.shared = false;
   co_await count_references(run_, /*fix=*/false);
-  end_ = co_await compare_refcounts(run_, fixes, /*keep_disk_counts=*/true);
+  // All differences are mended, or new structures follow, which are made of what was counted.
+  end_ = co_await compare_refcounts(run_, {.leaks = true, .corruptions = true},
+                                    /*keep_disk_counts=*/false);
   co_await run_.file.flush();
 }
 
+// Leaves a report of what is found afterwards alone.
+Task<void> Checker::replace_structures(std::span<const std::byte> snapshot_table) {
+  // Where the file grew over places that were referred to past its end, these count now: once
+  // more. The file does not grow over others then.
+  constexpr int kTriesMax = 3;
+  for (int i = 0; i == 0 || (run_.rebuild && i < kTriesMax); ++i) {
+    co_await rebuild_refcounts(run_, i == 0 ? snapshot_table : std::span<const std::byte>());
+    if (i == 0 && !snapshot_table.empty()) run_.snapshots.table_size = snapshot_table.size();
+    report_ = CheckReport{};
+    co_await recount();
+  }
+}
+
 Task<void> Checker::rebuild() {
-  co_await rebuild_refcounts(run_, {});
-  // The old structures are leaks now, and so is what leaked before: all of it is given up. What
-  // the first count found and the second does not has been mended.
-  const CheckReport before = std::exchange(report_, CheckReport{});
-  co_await recount({.leaks = true, .corruptions = false});
-  CheckReport after = std::exchange(report_, before);
+  // The old structures are leaks afterwards, and so is what leaked before: all of it is given up.
+  // What the first count found and the second does not has been mended.
+  const CheckReport before = report_;
+  co_await replace_structures({});
+  const CheckReport after = std::exchange(report_, before);
   report_.corruptions = after.corruptions;
   report_.leaks = after.leaks;
   report_.corruptions_fixed += before.corruptions - std::min(before.corruptions, after.corruptions);
@@ -147,13 +173,11 @@ Task<void> Checker::check_flags() {
 Task<void> Checker::rewrite_snapshot_table() {
   const std::vector<std::byte> table =
       co_await make_snapshot_table(run_.header, run_.file, run_.snapshots.entries);
-  co_await rebuild_refcounts(run_, table);
-  run_.snapshots.table_size = table.size();
   // Nothing new is found: what is given up was told of as a fault of the table.
   const CheckReport before = report_;
-  run_.messages.mute(true);
-  co_await recount({.leaks = true, .corruptions = false});
-  run_.messages.mute(false);
+  messages_.mute(true);
+  co_await replace_structures(table);
+  messages_.mute(false);
   report_ = before;
 }
 

@@ -35,8 +35,10 @@ struct CheckRun {
   /// First what references add up to; after the comparison what is on disk. One more than
   /// `clusters` at first.
   RefcountArray counts{};
-  /// Metadata that is not counted, because it ends too far past the end of the file: bytes.
-  std::vector<SharedRange> uncounted{};
+  /// For a repair: clusters past the end of the file that something refers to all the same, from
+  /// `outside_begin` on, one bit each. They read as zeroes and must go on doing so.
+  RefcountArray outside{};
+  std::uint64_t outside_begin = 0;
   /// What the walk saw of the active tables: where every flag is set and no cluster is referred to
   /// twice, flags need no look of their own.
   bool all_copied = true;
@@ -48,6 +50,11 @@ struct CheckRun {
   /// Counts in one refcount block.
   std::uint64_t block_counts() const noexcept {
     return (header.cluster_size() * 8) >> header.refcount_order;
+  }
+  bool repairs() const noexcept { return outside.size() > 0; }
+  bool is_outside(std::uint64_t cluster) const noexcept {
+    return cluster >= outside_begin && cluster - outside_begin < outside.size() &&
+           outside.get(cluster - outside_begin) != 0;
   }
 };
 

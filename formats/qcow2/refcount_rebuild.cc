@@ -31,7 +31,7 @@ class Layout {
   const ClusterRun& snapshots() const noexcept { return snapshots_; }
 
  private:
-  void protect_uncounted();
+  Result<bool> is_free(std::uint64_t cluster) const;
   Result<void> use(const ClusterRun& clusters);
   void give_up(const ClusterRun& clusters);
   Result<ClusterRun> take_run(std::uint64_t count);
@@ -45,14 +45,15 @@ class Layout {
   ClusterRun snapshots_;
 };
 
-// Counted as used for now: found to be leaks later, but not overwritten.
-void Layout::protect_uncounted() {
-  for (const SharedRange& range : disjoint(run_.uncounted)) {
-    const std::uint64_t last = (range.end - 1) >> run_.header.cluster_bits;
-    for (std::uint64_t i = range.begin >> run_.header.cluster_bits; i <= last; ++i) {
-      if (i < run_.clusters && run_.counts.get(i) == 0) run_.counts.set(i, 1);
-    }
+// Past the last cluster there is room without end, but for places that are referred to already.
+Result<bool> Layout::is_free(std::uint64_t cluster) const {
+  if (cluster >= run_.outside_begin + run_.outside.size()) {
+    return fail(ErrorKind::corrupt_image,
+                "the image refers to so much past the end of its file that there is no place for "
+                "new refcounts");
   }
+  if (run_.is_outside(cluster)) return false;
+  return cluster >= run_.clusters || run_.counts.get(cluster) == 0;
 }
 
 Result<void> Layout::use(const ClusterRun& clusters) {
@@ -68,24 +69,29 @@ void Layout::give_up(const ClusterRun& clusters) {
   if (clusters.count > 0) first_free_ = std::min(first_free_, clusters.first);
 }
 
-// The first gap of this size; past the last cluster there is always one.
+// The first gap of this size.
 Result<ClusterRun> Layout::take_run(std::uint64_t count) {
   ClusterRun found{.first = 0, .count = 0};
-  for (std::uint64_t i = 0; i < run_.clusters && found.count < count; ++i) {
-    if (run_.counts.get(i) != 0) {
-      found = {.first = i + 1, .count = 0};
-    } else {
+  for (std::uint64_t i = 0; found.count < count; ++i) {
+    const Result<bool> free = is_free(i);
+    if (!free) return fail(free.error().clone());
+    if (*free) {
       ++found.count;
+    } else {
+      found = {.first = i + 1, .count = 0};
     }
   }
-  found.count = count;
   if (auto used = use(found); !used) return fail(std::move(used.error()));
   return found;
 }
 
 Result<std::uint64_t> Layout::take_near(std::uint64_t cluster) {
   first_free_ = std::max(first_free_, cluster);
-  while (first_free_ < run_.clusters && run_.counts.get(first_free_) != 0) ++first_free_;
+  for (;; ++first_free_) {
+    const Result<bool> free = is_free(first_free_);
+    if (!free) return fail(free.error().clone());
+    if (*free) break;
+  }
   if (auto used = use({.first = first_free_, .count = 1}); !used) {
     return fail(std::move(used.error()));
   }
@@ -111,7 +117,6 @@ Result<bool> Layout::add_blocks() {
 }
 
 Result<void> Layout::make(std::uint64_t snapshot_bytes) {
-  protect_uncounted();
   if (snapshot_bytes > 0) {
     auto found = take_run((snapshot_bytes + run_.cluster_size() - 1) >> run_.header.cluster_bits);
     if (!found) return fail(std::move(found.error()));

@@ -83,6 +83,7 @@ class ReferenceWalk final : L1Visitor {
   std::string beyond_end(std::uint64_t offset, std::uint64_t size) const;
   void count_range(std::uint64_t offset, std::uint64_t size, std::uint64_t references = 1);
   void count_clusters(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
+  void note_outside(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
   void overflowed(std::uint64_t cluster, std::uint64_t excess);
 
   Result<void> prepare();
@@ -132,12 +133,24 @@ void ReferenceWalk::count_range(std::uint64_t offset, std::uint64_t size,
   if (size == 0) return;
   if (!ends_in_file(offset, size)) {
     fault(beyond_end(offset, size), references);
-    if (offset < run_.file_size) {
-      run_.uncounted.push_back({.begin = offset, .end = run_.file_size});
-    }
+    note_outside(offset, size, references);
     return;
   }
   count_clusters(offset, size, references);
+}
+
+// A repair neither frees what is there of something cut short, nor uses the places of the rest.
+void ReferenceWalk::note_outside(std::uint64_t offset, std::uint64_t size,
+                                 std::uint64_t references) {
+  if (!run_.repairs()) return;
+  if (offset < run_.file_size) count_clusters(offset, run_.file_size - offset, references);
+  const std::uint64_t last =
+      std::min(checked_add(offset, size - 1).value_or(kMaxFileSize) >> header_.cluster_bits,
+               run_.outside_begin + run_.outside.size() - 1);
+  for (std::uint64_t cluster = std::max(offset >> header_.cluster_bits, run_.outside_begin);
+       cluster <= last; ++cluster) {
+    run_.outside.set(cluster - run_.outside_begin, 1);
+  }
 }
 
 void ReferenceWalk::count_clusters(std::uint64_t offset, std::uint64_t size,
@@ -299,6 +312,7 @@ void ReferenceWalk::count_compressed(Table& table, std::size_t index, L2Entry en
     count_clusters(place.offset, place.length, table.references);
   } else {
     table.faults.add(beyond_end(place.offset, place.length));
+    note_outside(place.offset, place.length, table.references);
   }
   table.statistics.add_compressed();
 }
@@ -335,6 +349,7 @@ void ReferenceWalk::count_placed(Table& table, std::size_t index, L2Entry entry)
     count_clusters(offset, header_.cluster_size(), table.references);
   } else {
     table.faults.add(beyond_end(offset, header_.cluster_size()));
+    note_outside(offset, header_.cluster_size(), table.references);
   }
 }
 

@@ -1,6 +1,5 @@
 """Images that are broken in one known way each: a good one made by qemu-img, then bytes changed."""
 
-import os
 import struct
 import subprocess
 
@@ -364,13 +363,3 @@ BREAKAGES |= {
     "file/longer": ("plain", lambda image: image.data.extend(bytes(3 * MIB))),
     "file/odd_size": ("plain", lambda image: image.data.extend(b"x" * 777)),
 }
-
-
-def make_broken(folder, name):
-    """Leaves the broken a.qcow2 in the folder."""
-    base, breakage = BREAKAGES[name]
-    make_base(folder, base)
-    path = os.path.join(folder, "a.qcow2")
-    image = Image(path)
-    breakage(image)
-    image.save(path)
