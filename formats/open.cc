@@ -254,4 +254,20 @@ Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPoli
   co_return co_await opener.open(std::move(filename));
 }
 
+Task<OpenedFile> open_image_file(std::string filename, OpenOptions options, OpenPolicy policy) {
+  OpenedFile opened{.file = nullptr, .format = options.format};
+  const bool guessed = opened.format.empty();
+  if (!guessed) co_await check_format(opened.format, guessed, policy);
+  filename = co_await plain_path(std::move(filename));
+  if (filename.empty()) {
+    co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
+  }
+  opened.file = co_await DirectFile::open(std::move(filename), file_options(options));
+  if (guessed) {
+    opened.format = co_await probe(*opened.file);
+    co_await check_format(opened.format, guessed, policy);
+  }
+  co_return opened;
+}
+
 }  // namespace platter

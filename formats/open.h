@@ -42,6 +42,15 @@ struct OpenedImage {
 /// corrupt_image, io. Nothing stays open or locked then.
 Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPolicy policy);
 
+/// An image's own file, for those who work below its format (check).
+struct OpenedFile {
+  std::unique_ptr<DirectFile> file;
+  std::string format;
+};
+/// Opens and locks the named file alone, and decides its format; nothing in it is believed yet.
+/// Errors: as open_image().
+Task<OpenedFile> open_image_file(std::string filename, OpenOptions options, OpenPolicy policy);
+
 /// The locks for a purpose, or none.
 FileOptions file_options(const OpenOptions& options);
 

@@ -50,7 +50,8 @@ Result<void> check_basics(const DiskHeader& disk) {
 
 class Parser {
  public:
-  explicit Parser(std::span<const std::byte> area) : area_(area), disk_(load<DiskHeader>(area)) {}
+  Parser(std::span<const std::byte> area, HeaderUse use)
+      : area_(area), use_(use), disk_(load<DiskHeader>(area)) {}
 
   Result<Header> parse() {
     for (const auto step : {&Parser::read_version, &Parser::read_extensions, &Parser::read_features,
@@ -75,6 +76,7 @@ class Parser {
   Result<void> read_crypt_header(std::span<const std::byte> data);
 
   std::span<const std::byte> area_;
+  HeaderUse use_;
   DiskHeader disk_;
   Header header_;
   std::uint64_t header_length_ = kVersion2HeaderLength;
@@ -238,6 +240,7 @@ Result<void> Parser::read_tables() {
   }
   header_.snapshot_count = disk_.nb_snapshots;
   header_.snapshots_offset = disk_.snapshots_offset;
+  if (use_ == HeaderUse::check) return {};
   if (header_.snapshot_count > kSnapshotsMax) return corrupt("Snapshot table too large");
   if (header_.snapshot_count == 0) return {};
   return check_table(header_.snapshots_offset, 0, "Snapshot table");
@@ -264,6 +267,8 @@ Result<std::size_t> header_area(std::span<const std::byte> start) {
   return std::size_t{1} << disk.cluster_bits;
 }
 
-Result<Header> parse_header(std::span<const std::byte> area) { return Parser(area).parse(); }
+Result<Header> parse_header(std::span<const std::byte> area, HeaderUse use) {
+  return Parser(area, use).parse();
+}
 
 }  // namespace platter::qcow2

@@ -86,9 +86,14 @@ struct Header {
 /// first 512 of them (at most the first cluster: 2 MiB). Errors: as parse_header().
 Result<std::size_t> header_area(std::span<const std::byte> start);
 
+enum class HeaderUse : std::uint8_t {
+  open,
+  check,  ///< snapshot_count and snapshots_offset are taken as they are: a check mends them
+};
+
 /// Parses and checks. `area` holds header_area() bytes, or less where the file is shorter.
 /// Errors: unknown_format (not qcow2), unsupported (features, named), corrupt_image (with the
 /// field).
-Result<Header> parse_header(std::span<const std::byte> area);
+Result<Header> parse_header(std::span<const std::byte> area, HeaderUse use = HeaderUse::open);
 
 }  // namespace platter::qcow2
