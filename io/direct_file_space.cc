@@ -58,6 +58,30 @@ ExtentScan scan_extents(int fd, std::uint64_t offset, std::uint64_t end, std::si
   return scan;
 }
 
+// A longer copy would keep the loop from its signals.
+constexpr std::uint64_t kCopyOnTheSpotMax = 1 * kMiB;
+
+struct KernelCopy {
+  std::uint64_t count = 0;
+  int os_error = 0;
+};
+
+// Blocks. Short only at the source's end, or with an error.
+KernelCopy copy_in_kernel(int source_fd, std::uint64_t source_offset, int fd, std::uint64_t offset,
+                          std::uint64_t length) {
+  KernelCopy result;
+  auto in = static_cast<off_t>(source_offset);
+  auto out = static_cast<off_t>(offset);
+  while (result.count < length) {
+    const ssize_t count = ::copy_file_range(source_fd, &in, fd, &out, length - result.count, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) result.os_error = errno;
+    if (count <= 0) break;
+    result.count += static_cast<std::uint64_t>(count);
+  }
+  return result;
+}
+
 }  // namespace
 
 // True if it is done; false if the file can't do that, which `can` remembers.
@@ -275,25 +299,18 @@ Task<std::uint64_t> DirectFile::copy_from(File& source, std::uint64_t source_off
   }
   RangeLock::Guard guard(writes_, offset, length, /*exclusive=*/false);
   co_await guard.acquired();
-  struct Copied {
-    std::uint64_t count = 0;
-    int os_error = 0;
+  auto copy = [source_fd = from->file_.fd, fd = file_.fd, source_offset, offset, length] {
+    return copy_in_kernel(source_fd, source_offset, fd, offset, length);
   };
-  const int source_fd = from->file_.fd;
-  const int fd = file_.fd;
-  const Copied copied = co_await ring_.offload([=] {
-    Copied result;
-    auto in = static_cast<off_t>(source_offset);
-    auto out = static_cast<off_t>(offset);
-    while (result.count < length) {
-      const ssize_t count = ::copy_file_range(source_fd, &in, fd, &out, length - result.count, 0);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) result.os_error = errno;
-      if (count <= 0) break;
-      result.count += static_cast<std::uint64_t>(count);
-    }
-    return result;
-  });
+  // In memory it is a copy, never a wait: workers would only contend for the file's locks.
+  const bool on_the_spot =
+      traits_.in_memory && from->traits_.in_memory && length <= kCopyOnTheSpotMax;
+  KernelCopy copied;
+  if (on_the_spot) {
+    copied = copy();
+  } else {
+    copied = co_await ring_.offload(copy);
+  }
   switch (copied.os_error) {
     case 0: co_return copied.count;
     case EOPNOTSUPP:

@@ -117,10 +117,14 @@ Result<DirectAlignment> enable_direct(int fd, const std::string& name, CacheUse 
   if (cache == CacheUse::buffered) return DirectAlignment{};
   struct stat status{};
   if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat", name);
+  const bool is_block_device = S_ISBLK(status.st_mode);
+  // Memory has no device behind it to go to. The flag, which Linux takes there since 6.6, would only
+  // ask for alignment and have copy_file_range() make a second copy.
+  if (!is_block_device && lives_in_memory(fd)) return DirectAlignment{};
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return fail_errno(errno, "get the flags of", name);
   if (::fcntl(fd, F_SETFL, flags | O_DIRECT) != 0) return no_direct(name, cache);
-  const DirectAlignment alignment = find_alignment(fd, S_ISBLK(status.st_mode));
+  const DirectAlignment alignment = find_alignment(fd, is_block_device);
   if (alignment.direct) return alignment;
   if (::fcntl(fd, F_SETFL, flags) != 0) return fail_errno(errno, "set the flags of", name);
   return no_direct(name, cache);

@@ -24,7 +24,8 @@ struct DirectAlignment {
 };
 
 /// Sets O_DIRECT on the descriptor if `cache` asks for it and the file can, and finds out the
-/// alignment: STATX_DIOALIGN (Linux 6.1), BLKSSZGET, or trial reads. Errors: unsupported.
+/// alignment: STATX_DIOALIGN (Linux 6.1), BLKSSZGET, or trial reads. A file in memory is left as it
+/// is, whatever `cache` asks for: nothing can be passed by there. Errors: unsupported.
 Result<DirectAlignment> enable_direct(int fd, const std::string& name, CacheUse cache);
 
 /// True for files of tmpfs and ramfs.

@@ -1,6 +1,8 @@
 """What the comparisons share: paired runs, their medians, and what the kernel says they used."""
 
+import mmap
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -45,30 +47,45 @@ class Run:
         self.output = output.decode(errors="replace")
 
 
-def in_turns(rounds, contestants, prepare=lambda: None, warm_up=False):
-    """Runs every contestant once a round, in changing order; returns name -> [result].
-
-    With warm_up, one round goes uncounted: memory that a virtual machine touches for the first
-    time costs its host's page faults, whoever comes first."""
-    names = list(contestants)
-    if warm_up:
-        in_turns(1, contestants, prepare)
-    results = {name: [] for name in names}
-    for number in range(rounds):
-        turn = names[number % len(names):] + names[:number % len(names)]
-        for name in turn:
+def in_turns(rounds, contestants, prepare=lambda: None):
+    """Runs every contestant once a round, each round in another order (the same ones every time, so
+    that who follows whom changes too); returns name -> [result]."""
+    shuffled = random.Random(1)
+    results = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name in shuffled.sample(list(contestants), len(contestants)):
             prepare()
             results[name].append(contestants[name]())
     return results
+
+
+def touch_memory(size):
+    """Has `size` bytes of free memory backed by the host of a virtual machine.
+
+    The first touch of a page that the host does not back (never used since the machine started, or
+    given back while it was free) costs more than copying it, and counts as CPU seconds of whoever
+    happens to touch it: 2 GiB of such pages cost 3 s and more, where the copy costs 1 s. What was
+    freed last is handed out first."""
+    with mmap.mmap(-1, size) as memory:
+        memory[::mmap.PAGESIZE] = bytes(size // mmap.PAGESIZE)
 
 
 def median(values):
     return statistics.median(values)
 
 
+def quartiles(values):
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def pair_ratios(ours, theirs):
+    """theirs / ours of each round: above 1, ours is better."""
+    return [t / o for o, t in zip(ours, theirs)]
+
+
 def ratio_of_pairs(ours, theirs):
-    """Median over the rounds of theirs / ours: above 1, ours is better."""
-    return median([t / o for o, t in zip(ours, theirs)])
+    return median(pair_ratios(ours, theirs))
 
 
 def settle():

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kChunk = 1 * kMiB;
 // Between files in memory a piece is copied twice: small enough to stay in a core's cache.
-constexpr std::uint64_t kChunkInMemory = 256 * kKiB;
+constexpr std::uint64_t kChunkInMemory = 512 * kKiB;
 // Zeroes are made by such pieces, so that a cancellation is heard; but by no more than so many.
 constexpr std::uint64_t kZeroChunk = 1 * kGiB;
 constexpr std::uint64_t kZeroSteps = 4096;
@@ -89,7 +89,8 @@ CopyPlanOptions CopyEngine::plan_options() const {
   const FileTraits& to = target_.file().traits();
   CopyPlanOptions plan;
   plan.image_size = source_.virtual_size();
-  plan.chunk = from.in_memory && to.in_memory ? kChunkInMemory : kChunk;
+  const bool copied_twice = from.in_memory && to.in_memory && !options_.offload_copy;
+  plan.chunk = copied_twice ? kChunkInMemory : kChunk;
   plan.alignment = std::max(
       {std::uint64_t{from.request_alignment}, std::uint64_t{to.request_alignment}, kSectorSize});
   plan.zero_chunk = align_up(std::max(kZeroChunk, plan.image_size / kZeroSteps), kZeroChunk);

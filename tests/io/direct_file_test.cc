@@ -291,7 +291,7 @@ TEST_P(DirectFileTest, TellsWhatItIs) {
   EXPECT_EQ(traits.is_block_device, is_block_device(GetParam().place));
   EXPECT_EQ(traits.in_memory, GetParam().place == Place::tmpfs);
   EXPECT_FALSE(traits.read_only);
-  if (GetParam().cache == CacheUse::buffered) {
+  if (GetParam().cache == CacheUse::buffered || traits.in_memory) {
     EXPECT_FALSE(traits.direct);
     EXPECT_EQ(traits.request_alignment, 1U);
   } else if (GetParam().place != Place::disk) {
