@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "formats/qcow2/check.h"
 #include "formats/qcow2/decompress.h"
 #include "formats/qcow2/preallocation_probe.h"
 #include "formats/qcow2/writing.h"
@@ -96,6 +97,19 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                              .cache = *cache_,
                              .map = *map_};
   writing_ = co_await Writing::start(parts);
+}
+
+// What must be mended before anything is written.
+Task<void> Qcow2Image::make_writable() {
+  if (header_.incompatible(kCorruptBit)) {
+    co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
+  }
+  if (!header_.incompatible(kDirtyBit)) co_return;
+  // Whoever wrote it last left the counts behind.
+  const CheckReport report = co_await check_refcounts(
+      header_, *file_, {.repair = Repair::all, .memory_max = memory_max_ / 2});
+  if (report.corruptions == 0 && report.check_errors == 0) co_return;
+  co_await fail(ErrorKind::corrupt_image, "Could not repair dirty image");
 }
 
 Task<ImageInfo> Qcow2Image::info() {

@@ -67,6 +67,7 @@ class Qcow2Image final : public Image {
   Result<void> check_request(std::uint64_t offset, std::uint64_t length) const;
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
+  Task<void> make_writable();
   Task<std::uint64_t> data_end();
   Task<bool> has_holes_below();
   Task<std::vector<Mapping>> split_at_holes(std::vector<Mapping> mappings, std::size_t count_max);
