@@ -79,7 +79,7 @@ class Writer {
   Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> compressed);
 
  private:
-  static constexpr std::size_t kRunMax = 32;  // clusters that one step takes
+  static constexpr std::size_t kRunMax = 64;  // clusters that one step takes
 
   /// Clusters that get new contents together, contiguous in the file.
   struct Run {
