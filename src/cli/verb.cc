@@ -7,8 +7,8 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 6> kVerbs = {&kCompare, &kConvert, &kCreate,
-                                                        &kInfo,    &kMap,     &kResize};
+  static constexpr std::array<const Verb*, 7> kVerbs = {&kBench, &kCompare, &kConvert, &kCreate,
+                                                        &kInfo,  &kMap,     &kResize};
   return kVerbs;
 }
 

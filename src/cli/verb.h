@@ -20,6 +20,7 @@ struct Verb {
   int usage_exit = kExitError;
 };
 
+extern const Verb kBench;
 extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;
