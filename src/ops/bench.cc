@@ -72,6 +72,7 @@ class Bench {
   bool drains() const { return options_.flush_interval != 0 && options_.drain; }
   std::uint64_t batch_size() const;
   Task<void> run_batch();
+  Task<void> start_workers(TaskGroup& group, std::uint64_t count);
   Task<void> worker(TaskGroup& group, std::span<std::byte> memory);
   Task<void> request(std::span<std::byte> memory);
   std::uint64_t next_offset();
@@ -106,12 +107,14 @@ std::uint64_t Bench::batch_size() const {
 
 Task<void> Bench::run_batch() {
   const std::uint64_t workers = std::min(options_.depth, batch_);
-  auto start_workers = [this, workers](TaskGroup& group) -> Task<void> {
-    for (std::uint64_t index = 0; index < workers; ++index) {
-      co_await group.spawn(worker(group, places_[index]));
-    }
-  };
-  co_await with_group(workers, start_workers);
+  auto body = [this, workers](TaskGroup& group) { return start_workers(group, workers); };
+  co_await with_group(workers, body);
+}
+
+Task<void> Bench::start_workers(TaskGroup& group, std::uint64_t count) {
+  for (std::uint64_t index = 0; index < count; ++index) {
+    co_await group.spawn(worker(group, places_[index]));
+  }
 }
 
 Task<void> Bench::worker(TaskGroup& group, std::span<std::byte> memory) {
