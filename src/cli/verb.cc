@@ -7,7 +7,11 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
+<<<<<<< HEAD
   static constexpr std::array<const Verb*, 7> kVerbs = {&kCheck, &kCompare, &kConvert, &kCreate,
+=======
+  static constexpr std::array<const Verb*, 7> kVerbs = {&kBench, &kCompare, &kConvert, &kCreate,
+>>>>>>> w-bench
                                                         &kInfo,  &kMap,     &kResize};
   return kVerbs;
 }
