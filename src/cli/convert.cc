@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "io/bytes.h"
+#include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/progress_bar.h"
 #include "src/cli/size.h"
@@ -125,6 +126,9 @@ Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& 
   // An existing target's format is checked when it is opened.
   if (options.target_mode == TargetMode::create) {
     if (auto known = check_target_format(options.target_format); !known) return known;
+    if (options.target_format != "raw") {
+      return fail(ErrorKind::unsupported, "qcow2 images can be read, but not written yet");
+    }
   }
   if (arguments.has("c")) return wrong("Compression not supported for this file format");
   if (arguments.has("B")) return wrong("Backing file not supported for file format 'raw'");
@@ -143,17 +147,16 @@ Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& 
 Result<void> parse_target_options(const Arguments& arguments, ConvertOptions& options) {
   const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
-  const Result<RawCreateArguments> raw = parse_raw_options(*given);
-  if (!raw) return fail(raw.error().clone());
-  const Result<Preallocation> mode = preallocation_of(*raw);
+  CreateOptionValues values = CreateOptionValues::of_format("raw");
+  if (auto read = values.set(*given); !read) return read;
+  const Result<Preallocation> mode = raw_preallocation_of(values);
   if (!mode) {
     return fail(mode.error().clone().with_context(
         fmt::format("{}: error while converting raw", options.target)));
   }
   // The size is the sources'; a size given here is passed over, as qemu-img does.
   options.preallocation = *mode;
-  options.attributes = {.no_cow = raw->no_cow.value_or(false),
-                        .extent_size_hint = raw->extent_size_hint};
+  options.attributes = attributes_of(values);
   return {};
 }
 
@@ -188,7 +191,8 @@ int run(Context& context, const Arguments& arguments) {
     if (const auto known = check_target_format(arguments.value("O", "raw")); !known) {
       return context.fail_with(known.error());
     }
-    context.print(raw_options_help(/*with_file=*/!arguments.positional().empty()));
+    const auto values = CreateOptionValues::of_format(arguments.value("O", "raw"));
+    context.print(values.help(/*with_file=*/!arguments.positional().empty()));
     return kExitOk;
   }
   Result<ConvertOptions> options = parse(arguments, context);

@@ -7,12 +7,8 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-<<<<<<< HEAD
-  static constexpr std::array<const Verb*, 7> kVerbs = {&kCheck, &kCompare, &kConvert, &kCreate,
-=======
-  static constexpr std::array<const Verb*, 7> kVerbs = {&kBench, &kCompare, &kConvert, &kCreate,
->>>>>>> w-bench
-                                                        &kInfo,  &kMap,     &kResize};
+  static constexpr std::array<const Verb*, 8> kVerbs = {&kBench,  &kCheck, &kCompare, &kConvert,
+                                                        &kCreate, &kInfo,  &kMap,     &kResize};
   return kVerbs;
 }
 

@@ -20,11 +20,8 @@ struct Verb {
   int usage_exit = kExitError;
 };
 
-<<<<<<< HEAD
-extern const Verb kCheck;
-=======
 extern const Verb kBench;
->>>>>>> w-bench
+extern const Verb kCheck;
 extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;

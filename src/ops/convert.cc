@@ -7,6 +7,7 @@
 #include "formats/raw/raw_image.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
+#include "src/ops/backing.h"
 #include "src/ops/concat_image.h"
 #include "src/ops/target.h"
 
@@ -32,7 +33,6 @@ class Conversion {
 
  private:
   Task<void> open_sources();
-  void remember_files(Image& image);
   Task<ConvertResult> into_existing();
   Task<ConvertResult> into_created();
   Task<bool> try_reflink(DirectFile& file);
@@ -64,19 +64,10 @@ Task<void> Conversion::open_sources() {
                            .force_share = options_.force_share};
     OpenedImage opened = co_await in_context(open_image(name, open, options_.policy),
                                              "Could not open '" + name + "'");
-    remember_files(*opened.image);
+    for (const FileId& id : files_of_chain(*opened.image)) source_ids_.push_back(id);
     parts.push_back(std::move(opened.image));
   }
   source_ = co_await ConcatImage::make(std::move(parts));
-}
-
-void Conversion::remember_files(Image& image) {
-  for (Image* layer = &image; layer != nullptr; layer = layer->backing()) {
-    for (const File* file : {&layer->file(), layer->data_file()}) {
-      if (file == nullptr) continue;
-      if (const auto id = file->id()) source_ids_.push_back(*id);
-    }
-  }
 }
 
 // QEMU's locks refuse this already, unless they were not asked for.
