@@ -101,9 +101,9 @@ Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_
   }
   const std::uint64_t offset = place << header_.cluster_bits;
   if (regions_.find(offset, header_.cluster_size())) {
-    co_return fail(ErrorKind::corrupt_image,
-                   fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(),
-                               offset));
+    co_return fail(
+        ErrorKind::corrupt_image,
+        fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(), offset));
   }
   co_await extend_to(offset + header_.cluster_size());
   const bool zeroed = take_fresh(place, 1);

@@ -55,6 +55,7 @@ class Qcow2Image final : public Image {
   Task<void> commit_write(const WritePlace& place) override;
   Task<void> abandon_write(const WritePlace& place) override;
   Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> data) override;
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Task<void> resize(std::uint64_t size, ResizeOptions options) override;
