@@ -385,9 +385,12 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
   co_await with_group(kDecompressAtOnce, read_clusters);
 }
 
+Task<void> Qcow2Image::finish() {
+  if (writing_) co_await writing_->finish();
+}
+
 Task<void> Qcow2Image::close() {
-  Result<void> first;
-  if (writing_) first = co_await writing_->finish().result();
+  Result<void> first = co_await finish().result();
   writing_.reset();
   map_.reset();
   cache_.reset();

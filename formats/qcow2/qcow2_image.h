@@ -60,6 +60,7 @@ class Qcow2Image final : public Image {
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Task<void> resize(std::uint64_t size, ResizeOptions options) override;
   Task<void> flush() override;
+  Task<void> finish() override;
   Task<void> close() override;
 
  private:
