@@ -123,6 +123,9 @@ class Image {
 
   /// As File::flush(), for everything that was committed.
   virtual Task<void> flush() = 0;
+  /// Makes the file what it is to be when nobody writes to it any more: as flush(), and space that
+  /// was taken ahead is given back. Once, after the last request that writes.
+  virtual Task<void> finish() { return flush(); }
   virtual Task<void> close() = 0;
 
  protected:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "io/error.h"
+#include "io/task.h"
 
 namespace platter {
 
@@ -25,5 +26,9 @@ class CancelToken {
  private:
   bool requested_ = false;
 };
+
+/// check(), after the loop had a chance to hear signals: where every request is done at once, in
+/// memory, it has none otherwise. Null: nothing to check. REQUIRES: a ring.
+Task<void> look_for_cancel(const CancelToken* cancel);
 
 }  // namespace platter

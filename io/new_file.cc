@@ -169,6 +169,22 @@ Result<void> NewFile::link(int fd) const {
   return {};
 }
 
+void NewFile::withdraw(const DirectFile& file) const noexcept {
+  struct stat ours{};
+  struct stat named{};
+  if (::fstat(file.fd(), &ours) != 0) return;
+  if (::fstatat(folder_.get(), name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (ours.st_dev != named.st_dev || ours.st_ino != named.st_ino) return;
+  ::unlinkat(folder_.get(), name_.c_str(), 0);
+}
+
+bool NewFile::same_name_as(const NewFile& other) const noexcept {
+  struct stat a{};
+  struct stat b{};
+  return name_ == other.name_ && ::fstat(folder_.get(), &a) == 0 &&
+         ::fstat(other.folder_.get(), &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 Task<void> NewFile::publish(DirectFile& file) {
   if (durable_) co_await file.flush();
   co_await link(file.fd());

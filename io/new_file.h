@@ -34,6 +34,12 @@ class NewFile {
   /// Durability::never it does not wait for the device. The file stays open.
   /// Errors: already_exists (someone made the name meanwhile: theirs stays), and flush()'s.
   Task<void> publish(DirectFile& file);
+  /// Takes the name back after publish(), where it still leads to the file: for what is whole only
+  /// together with something else.
+  void withdraw(const DirectFile& file) const noexcept;
+
+  /// True if both are to get the same name.
+  bool same_name_as(const NewFile& other) const noexcept;
 
  private:
   NewFile(UniqueFd folder, std::string name, std::string path);

@@ -91,18 +91,26 @@ Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_
     co_await grow_table(block);
     co_return true;
   }
-  // The first of the free clusters holds it: counted by itself or, as an earlier block, by that one.
-  const std::uint64_t offset = first << header_.cluster_bits;
+  // It goes behind the run that was asked for, as QEMU has it: counted by itself or by an earlier
+  // block. One that would need a block of its own first gets that one.
+  next_ = first + count;
+  const std::uint64_t place = co_await find_free(1);
+  if (place >> refcounts_.block_bits() != block && !refcounts_.has_block(place)) {
+    const bool recursed = co_await add_missing_block(place, 1);
+    co_return recursed;
+  }
+  const std::uint64_t offset = place << header_.cluster_bits;
   if (regions_.find(offset, header_.cluster_size())) {
     co_return fail(
         ErrorKind::corrupt_image,
         fmt::format("'{}': metadata at offset {:#x} is counted as free", file_.name(), offset));
   }
   co_await extend_to(offset + header_.cluster_size());
-  const bool zeroed = take_fresh(first, 1);
-  co_await refcounts_.add_block(block, first, zeroed);
+  const bool zeroed = take_fresh(place, 1);
+  co_await refcounts_.add_block(block, place, zeroed);
   regions_.add_cluster(RegionKind::refcount_block, offset);
-  next_ = first + 1;
+  // Where nothing of the run was counted yet, QEMU leaves it free and looks further on.
+  next_ = cluster > first ? first : place + 1;
   co_return true;
 }
 

@@ -190,17 +190,14 @@ Task<CheckReport> Checker::check() {
   co_await measure();
   co_await read_tables();
   co_await check_counts();
+  const std::uint64_t faults = run_.snapshots.faults;
+  const bool rewrites = faults > 0 && fix_errors();
+  // Before the flags: what it gives up may have been shared.
+  if (rewrites) co_await rewrite_snapshot_table();
   co_await check_flags();
   report_.image_end_offset = end_ << run_.header.cluster_bits;
-
-  const std::uint64_t faults = run_.snapshots.faults;
-  report_.corruptions_fixed += run_.snapshots.overhanging;
-  if (faults > 0 && fix_errors()) {
-    co_await rewrite_snapshot_table();
-    report_.corruptions_fixed += faults;
-  } else {
-    report_.corruptions += faults;
-  }
+  report_.corruptions_fixed += run_.snapshots.overhanging + (rewrites ? faults : 0);
+  report_.corruptions += rewrites ? 0 : faults;
   if (repair_ != Repair::none && report_.check_errors == 0 && report_.corruptions == 0) {
     co_await mark_consistent(run_.header, run_.file);
   }

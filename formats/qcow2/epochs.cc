@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "formats/qcow2/header_encode.h"
+#include "formats/qcow2/header_sector.h"
 #include "io/bytes.h"
 #include "io/ring.h"
 #include "io/task_group.h"
@@ -33,8 +34,6 @@ Epochs::Epochs(Header& header, File& file, File* data_file, MetadataCache& cache
       l1_(l1),
       refcounts_(refcounts),
       allocator_(allocator) {}
-
-Task<void> Epochs::start() { return read_exactly(file_, 0, sector_); }
 
 bool Epochs::has_changes() const noexcept {
   return cache_.has_dirty() || l1_.dirty() || refcounts_.table().dirty() || header_changed_ ||
@@ -133,17 +132,15 @@ Task<void> Epochs::write_pieces(std::vector<Piece>& pieces) {
   co_await with_group(kWritesInFlight, write_all);
 }
 
-// One write of one sector: a crash leaves the old or the new one.
+// What it points to is durable before: every stage ends with a barrier.
 Task<void> Epochs::write_header(const Header& header) {
-  std::vector<std::byte> bytes(sector_.begin(), sector_.end());
-  update_header(header, bytes);
-  Result<void> written = co_await write_piece(file_, 0, bytes).result();
-  // It may be there or not, and what it points to with it.
+  Result<void> written = co_await change_header(file_, [&header](DiskHeader& disk) {
+                           update_header(header, disk);
+                         }).result();
+  // After a failure it may be there or not, and what it points to with it.
   if (!written) fail_for_good(written.error());
   co_await std::move(written);
-  co_await barrier();
   on_disk_ = header;
-  std::ranges::copy(bytes, sector_.begin());
 }
 
 Task<void> Epochs::write_header_now() {

@@ -1,7 +1,6 @@
 // The order in which metadata reaches the disk.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,7 +12,6 @@
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/metadata_cache.h"
 #include "io/async_mutex.h"
-#include "io/bytes.h"
 #include "io/file.h"
 #include "io/task.h"
 
@@ -40,9 +38,6 @@ class Epochs {
   /// `header` is what the image should be; what is on disk is known only here.
   Epochs(Header& header, File& file, File* data_file, MetadataCache& cache, EntryTable& l1,
          Refcounts& refcounts, ClusterAllocator& allocator);
-
-  /// Reads the header's first sector. Before anything else.
-  Task<void> start();
 
   /// Everything that was changed before is durable when it returns, and so is guest data. Callers
   /// that come together share an epoch. Errors: io and others of the files; after a flush that
@@ -96,7 +91,6 @@ class Epochs {
 
   Header& header_;
   Header on_disk_;
-  std::array<std::byte, kSectorSize> sector_{};  // the header's first, as on disk
   File& file_;
   File* data_file_;  // null where guest data is in `file`
   MetadataCache& cache_;

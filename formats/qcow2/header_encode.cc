@@ -144,10 +144,7 @@ Result<std::vector<std::byte>> encode_header(const Header& header) {
   return Encoder(header).encode();
 }
 
-void update_header(const Header& header, std::span<std::byte> sector) {
-  DiskHeader disk{};
-  const std::size_t known = std::min(sizeof disk, sector.size());
-  std::memcpy(&disk, sector.data(), known);
+void update_header(const Header& header, DiskHeader& disk) {
   disk.size = header.size;
   disk.l1_size = header.l1_size;
   disk.l1_table_offset = header.l1_table_offset;
@@ -155,12 +152,10 @@ void update_header(const Header& header, std::span<std::byte> sector) {
   disk.refcount_table_clusters = header.refcount_table_clusters;
   disk.nb_snapshots = header.snapshot_count;
   disk.snapshots_offset = header.snapshots_offset;
-  if (header.version >= 3) {
-    disk.incompatible_features = header.incompatible_features;
-    disk.compatible_features = header.compatible_features;
-    disk.autoclear_features = header.autoclear_features;
-  }
-  std::memcpy(sector.data(), &disk, known);
+  if (header.version < 3) return;
+  disk.incompatible_features = header.incompatible_features;
+  disk.compatible_features = header.compatible_features;
+  disk.autoclear_features = header.autoclear_features;
 }
 
 }  // namespace platter::qcow2

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <vector>
 
 #include "formats/qcow2/header.h"
@@ -20,8 +19,7 @@ namespace platter::qcow2 {
 Result<std::vector<std::byte>> encode_header(const Header& header);
 
 /// Puts what changes while an image is in use (size, places of tables, counts, feature bits) into
-/// the first bytes of the header as they are on disk, and leaves all else as it is.
-/// REQUIRES: `sector` has at least 104 bytes and holds a header of the same version.
-void update_header(const Header& header, std::span<std::byte> sector);
+/// the header as it is on disk, and leaves all else as it is. REQUIRES: the same version.
+void update_header(const Header& header, DiskHeader& disk);
 
 }  // namespace platter::qcow2

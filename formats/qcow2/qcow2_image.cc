@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "formats/qcow2/check.h"
+#include "formats/qcow2/compress.h"
 #include "formats/qcow2/decompress.h"
 #include "formats/qcow2/preallocation_probe.h"
 #include "formats/qcow2/snapshots.h"
@@ -19,6 +21,7 @@ namespace {
 
 // Clusters decompressed at once for one read.
 constexpr std::size_t kDecompressAtOnce = 4;
+constexpr std::size_t kCompressAtOnce = 16;
 // Of metadata, in memory: 4 KiB of an L2 table stand for 32 MiB of 64 KiB clusters.
 constexpr std::size_t kSliceMax = 4 * kKiB;
 constexpr std::uint64_t kCacheMax = 32 * kMiB;
@@ -97,6 +100,19 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                              .cache = *cache_,
                              .map = *map_};
   writing_ = co_await Writing::start(parts);
+}
+
+// What must be mended before anything is written.
+Task<void> Qcow2Image::make_writable() {
+  if (header_.incompatible(kCorruptBit)) {
+    co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
+  }
+  if (!header_.incompatible(kDirtyBit)) co_return;
+  // Whoever wrote it last left the counts behind.
+  const CheckReport report = co_await check_refcounts(
+      header_, *file_, {.repair = Repair::all, .memory_max = memory_max_ / 2});
+  if (report.corruptions == 0 && report.check_errors == 0) co_return;
+  co_await fail(ErrorKind::corrupt_image, "Could not repair dirty image");
 }
 
 Task<ImageInfo> Qcow2Image::info() {
@@ -246,6 +262,66 @@ Task<void> Qcow2Image::write(std::uint64_t offset, std::span<const std::byte> da
   co_await writing_->writer.write(offset, data);
 }
 
+namespace {
+
+// On a worker: a cluster, filled up with zeroes where the image ends within it.
+Task<void> compress_cluster(CompressionType type, std::span<const std::byte> data,
+                            std::span<std::byte> out, std::size_t& size) {
+  Buffer whole;
+  if (data.size() < out.size()) {
+    whole = co_await Ring::current().buffers().acquire(out.size());
+    std::memcpy(whole.data(), data.data(), data.size());
+    std::memset(whole.data() + data.size(), 0, out.size() - data.size());
+    data = whole.bytes();
+  }
+  // What does not get smaller is not worth it.
+  size = co_await co_await Ring::current().offload(
+      [type, data, out] { return compress(type, data, out.first(out.size() - 1)); });
+}
+
+}  // namespace
+
+Task<void> Qcow2Image::write_compressed(std::uint64_t offset, std::span<const std::byte> data) {
+  co_await check_request(offset, data.size());
+  const std::uint64_t cluster_size = header_.cluster_size();
+  const bool whole = is_aligned(offset, cluster_size) && (is_aligned(data.size(), cluster_size) ||
+                                                          offset + data.size() == header_.size);
+  if (!whole) {
+    co_await fail(ErrorKind::invalid_argument,
+                  "'" + filename_ + "': compressed data comes in whole clusters");
+  }
+  if (data_file_) {
+    co_await fail(ErrorKind::unsupported,
+                  "'" + filename_ + "': an external data file can't hold compressed data");
+  }
+  if (data.empty()) co_return;
+  const std::size_t count = (data.size() + cluster_size - 1) / cluster_size;
+  const Buffer out = co_await Ring::current().buffers().acquire(count * cluster_size);
+  std::vector<std::size_t> sizes(count);
+  const auto part_of = [&](std::size_t i) {
+    return data.subspan(i * cluster_size,
+                        std::min<std::size_t>(cluster_size, data.size() - i * cluster_size));
+  };
+  auto compress_all = [&](TaskGroup& group) -> Task<void> {
+    for (std::size_t i = 0; i < count && !group.failed(); ++i) {
+      const auto target = out.bytes().subspan(i * cluster_size, cluster_size);
+      co_await group.spawn(
+          compress_cluster(header_.compression_type, part_of(i), target, sizes[i]));
+    }
+  };
+  co_await with_group(kCompressAtOnce, compress_all);
+  std::vector<Writer::CompressedCluster> smaller;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t guest = offset + i * cluster_size;
+    if (sizes[i] == 0) {
+      co_await writing_->writer.write(guest, part_of(i));
+    } else {
+      smaller.push_back({.guest = guest, .data = out.bytes().subspan(i * cluster_size, sizes[i])});
+    }
+  }
+  co_await writing_->writer.write_compressed(smaller);
+}
+
 Task<void> Qcow2Image::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
   co_await check_request(offset, length);
   if (length > 0) co_await writing_->writer.write_zeroes(offset, length, mode);
@@ -346,9 +422,12 @@ Task<void> Qcow2Image::show_snapshot(SnapshotKey key) {
   header_.size = align_down(found->disk_size, kSectorSize);
 }
 
+Task<void> Qcow2Image::finish() {
+  if (writing_) co_await writing_->finish();
+}
+
 Task<void> Qcow2Image::close() {
-  Result<void> first;
-  if (writing_) first = co_await writing_->finish().result();
+  Result<void> first = co_await finish().result();
   writing_.reset();
   map_.reset();
   cache_.reset();

@@ -56,10 +56,12 @@ class Qcow2Image final : public Image {
   Task<void> commit_write(const WritePlace& place) override;
   Task<void> abandon_write(const WritePlace& place) override;
   Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> data) override;
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Task<void> resize(std::uint64_t size, ResizeOptions options) override;
   Task<void> flush() override;
+  Task<void> finish() override;
   Task<void> close() override;
 
   /// Takes an internal snapshot, deletes one, or goes back to one: contents and size are then the
@@ -79,6 +81,7 @@ class Qcow2Image final : public Image {
   Result<void> check_request(std::uint64_t offset, std::uint64_t length) const;
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
+  Task<void> make_writable();
   Task<std::uint64_t> data_end();
   Task<bool> has_holes_below();
   Task<std::vector<Mapping>> split_at_holes(std::vector<Mapping> mappings, std::size_t count_max);

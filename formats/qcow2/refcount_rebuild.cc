@@ -142,7 +142,7 @@ Result<void> Layout::make(std::uint64_t snapshot_bytes) {
 }
 
 Task<void> write_blocks(CheckRun& run, const Layout& layout) {
-  const auto write_all = [&](TaskGroup& group) -> Task<void> {
+  auto write_all = [&](TaskGroup& group) -> Task<void> {
     for (std::size_t block = 0; block < layout.blocks().size() && !group.failed(); ++block) {
       const std::uint64_t cluster = layout.blocks()[block];
       if (cluster == 0) continue;

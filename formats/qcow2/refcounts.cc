@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include <fmt/format.h>
 
@@ -13,49 +12,7 @@ namespace {
 
 constexpr std::uint64_t kReadAhead = 256 * kKiB;
 
-template <class Int>
-std::uint64_t load_at(std::span<const std::byte> block, std::size_t index) noexcept {
-  BigEndian<Int> value;
-  std::memcpy(&value, block.data() + index * sizeof value, sizeof value);
-  return Int{value};
-}
-
-template <class Int>
-void store_at(std::span<std::byte> block, std::size_t index, std::uint64_t value) noexcept {
-  const BigEndian<Int> stored = static_cast<Int>(value);
-  std::memcpy(block.data() + index * sizeof stored, &stored, sizeof stored);
-}
-
 }  // namespace
-
-std::uint64_t load_refcount(std::span<const std::byte> block, std::size_t index,
-                            unsigned order) noexcept {
-  switch (order) {
-    case 3: return load_at<std::uint8_t>(block, index);
-    case 4: return load_at<std::uint16_t>(block, index);
-    case 5: return load_at<std::uint32_t>(block, index);
-    case 6: return load_at<std::uint64_t>(block, index);
-    default: break;
-  }
-  const std::size_t bit = index << order;
-  const auto byte = std::to_integer<unsigned>(block[bit / 8]);
-  return (byte >> (bit % 8)) & refcount_max(order);
-}
-
-void store_refcount(std::span<std::byte> block, std::size_t index, unsigned order,
-                    std::uint64_t value) noexcept {
-  switch (order) {
-    case 3: return store_at<std::uint8_t>(block, index, value);
-    case 4: return store_at<std::uint16_t>(block, index, value);
-    case 5: return store_at<std::uint32_t>(block, index, value);
-    case 6: return store_at<std::uint64_t>(block, index, value);
-    default: break;
-  }
-  const std::size_t bit = index << order;
-  const unsigned mask = static_cast<unsigned>(refcount_max(order)) << (bit % 8);
-  const auto byte = std::to_integer<unsigned>(block[bit / 8]);
-  block[bit / 8] = static_cast<std::byte>((byte & ~mask) | (value << (bit % 8)));
-}
 
 Refcounts::Refcounts(const Header& header, File& file, MetadataCache& cache)
     : header_(header),
@@ -97,7 +54,7 @@ Task<std::uint64_t> Refcounts::get(std::uint64_t cluster) {
   if (!has_block(cluster)) co_return 0;
   const auto slice = co_await slice_of(cluster);
   const std::uint64_t mask = (std::uint64_t{1} << slice_count_bits_) - 1;
-  co_return load_refcount(slice->bytes(), cluster & mask, header_.refcount_order);
+  co_return count_at(*slice, cluster & mask, header_.refcount_order);
 }
 
 Task<Refcounts::Row> Refcounts::row(std::uint64_t cluster) {
@@ -131,15 +88,15 @@ Task<void> Refcounts::raise(std::uint64_t cluster, std::uint64_t count) {
     const std::uint64_t first = cluster & (per_slice - 1);
     const std::uint64_t last = std::min(per_slice, first + count);
     for (std::uint64_t i = first; i < last; ++i) {
-      if (load_refcount(slice->bytes(), i, order) < max()) continue;
+      if (count_at(*slice, i, order) < max()) continue;
       co_await fail(ErrorKind::too_large,
                     fmt::format("'{}': the reference count of the cluster at offset {:#x} is at "
                                 "its maximum",
                                 file_.name(), (cluster + i - first) << header_.cluster_bits));
     }
     for (std::uint64_t i = first; i < last; ++i) {
-      const std::uint64_t before = load_refcount(slice->bytes(), i, order);
-      store_refcount(slice->bytes(), i, order, before + 1);
+      const std::uint64_t before = count_at(*slice, i, order);
+      set_count(*slice, i, before + 1);
     }
     cache_.mark_dirty(*slice);
     cluster += last - first;
@@ -151,15 +108,14 @@ Task<std::uint64_t> Refcounts::lower(std::uint64_t cluster, std::uint64_t by) {
   std::shared_ptr<TableSlice> slice;
   if (has_block(cluster)) slice = co_await slice_of(cluster);
   const std::uint64_t index = cluster & ((std::uint64_t{1} << slice_count_bits_) - 1);
-  const std::uint64_t before =
-      slice ? load_refcount(slice->bytes(), index, header_.refcount_order) : 0;
+  const std::uint64_t before = slice ? count_at(*slice, index, header_.refcount_order) : 0;
   if (before < by) {
     co_return fail(ErrorKind::corrupt_image,
                    fmt::format("'{}': the cluster at offset {:#x} has more references than its "
                                "reference count of {}",
                                file_.name(), cluster << header_.cluster_bits, before));
   }
-  store_refcount(slice->bytes(), index, header_.refcount_order, before - by);
+  set_count(*slice, index, before - by);
   cache_.mark_dirty(*slice);
   co_return before - by;
 }
@@ -179,7 +135,7 @@ Task<void> Refcounts::add_block(std::uint64_t block, std::uint64_t at_cluster, b
     if (own && at == own_slice) other = std::move(slice);
   }
   const std::uint64_t index = at_cluster & ((std::uint64_t{1} << slice_count_bits_) - 1);
-  store_refcount(other->bytes(), index, header_.refcount_order, 1);
+  set_count(*other, index, 1);
   cache_.mark_dirty(*other);
   table_.set(block, offset);
 }

@@ -4,26 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 
 #include "formats/qcow2/entry_table.h"
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/metadata_cache.h"
+#include "formats/qcow2/refcount_width.h"
 #include "io/file.h"
 #include "io/task.h"
 
 namespace platter::qcow2 {
-
-/// Section "Host cluster management": count number `index` of a refcount block (or a part of one),
-/// 1 << order bits wide; those narrower than a byte begin at its low end.
-std::uint64_t load_refcount(std::span<const std::byte> block, std::size_t index,
-                            unsigned order) noexcept;
-/// REQUIRES: the value fits.
-void store_refcount(std::span<std::byte> block, std::size_t index, unsigned order,
-                    std::uint64_t value) noexcept;
-constexpr std::uint64_t refcount_max(unsigned order) noexcept {
-  return order == 6 ? ~std::uint64_t{0} : (std::uint64_t{1} << (1U << order)) - 1;
-}
 
 /// Counts as they will be on disk after the next epoch; drops that wait for it are not in them.
 /// Host clusters are named by their index. Belongs to its image's ring.
@@ -36,7 +25,9 @@ class Refcounts {
   const EntryTable& table() const noexcept { return table_; }
 
   unsigned block_bits() const noexcept { return block_bits_; }  ///< log2 of the counts of one block
-  std::uint64_t max() const noexcept { return refcount_max(header_.refcount_order); }
+  std::uint64_t max() const noexcept {
+    return with_refcount_width(header_.refcount_order, [](auto width) { return width.kMax; });
+  }
   bool has_block(std::uint64_t cluster) const noexcept {
     const std::uint64_t block = cluster >> block_bits_;
     return block < table_.size() && block_offset(block) != 0;
@@ -50,6 +41,12 @@ class Refcounts {
   /// Takes `by` away; returns what is left. Errors: corrupt_image where there is less.
   Task<std::uint64_t> lower(std::uint64_t cluster, std::uint64_t by);
 
+  /// Count number `index` of a slice.
+  static std::uint64_t count_at(TableSlice& slice, std::size_t index, unsigned order) noexcept {
+    return with_refcount_width(order,
+                               [&](auto width) { return width.get(slice.bytes().data(), index); });
+  }
+
   /// A row of counts in memory: those of the clusters [first, end), or none in memory because none
   /// is on disk: all are 0.
   struct Row {
@@ -59,7 +56,7 @@ class Refcounts {
     unsigned order = 4;
 
     std::uint64_t get(std::uint64_t cluster) const {
-      return slice ? load_refcount(slice->bytes(), cluster - first, order) : 0;
+      return slice ? count_at(*slice, cluster - first, order) : 0;
     }
   };
   /// The row that holds this cluster's count. Reads ahead.
@@ -72,6 +69,10 @@ class Refcounts {
 
  private:
   std::uint64_t block_offset(std::uint64_t block) const noexcept;
+  void set_count(TableSlice& slice, std::size_t index, std::uint64_t value) noexcept {
+    with_refcount_width(header_.refcount_order,
+                        [&](auto width) { width.set(slice.bytes().data(), index, value); });
+  }
   Task<std::shared_ptr<TableSlice>> slice_of(std::uint64_t cluster);
 
   const Header& header_;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -75,7 +77,7 @@ class ReferenceWalk final : L1Visitor {
     if (visit.active) active_again_.push_back(visit.table());
   }
 
-  void fault(std::string message, std::uint64_t weight = 1) {
+  void fault(std::string_view message, std::uint64_t weight = 1) {
     run_.report.corruptions += weight;
     run_.messages.add(message);
   }
@@ -83,6 +85,8 @@ class ReferenceWalk final : L1Visitor {
   std::string beyond_end(std::uint64_t offset, std::uint64_t size) const;
   void count_range(std::uint64_t offset, std::uint64_t size, std::uint64_t references = 1);
   void count_clusters(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
+  void add_range(std::uint64_t offset, std::uint64_t size, std::vector<SharedRange>& clusters);
+  void count_ranges(std::span<const SharedRange> clusters);
   void note_outside(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
   void overflowed(std::uint64_t cluster, std::uint64_t excess);
 
@@ -137,6 +141,30 @@ void ReferenceWalk::count_range(std::uint64_t offset, std::uint64_t size,
     return;
   }
   count_clusters(offset, size, references);
+}
+
+// As count_range(), for many ranges that may overlap: together they cost no more than the file.
+void ReferenceWalk::add_range(std::uint64_t offset, std::uint64_t size,
+                              std::vector<SharedRange>& clusters) {
+  if (size == 0) return;
+  if (!ends_in_file(offset, size)) {
+    fault(beyond_end(offset, size));
+    if (!run_.repairs() || offset > kMaxFileSize - size) return;
+  }
+  clusters.push_back({.begin = offset >> header_.cluster_bits,
+                      .end = ((offset + size - 1) >> header_.cluster_bits) + 1});
+}
+
+void ReferenceWalk::count_ranges(std::span<const SharedRange> clusters) {
+  for (const SharedRange& range : disjoint(clusters)) {
+    const std::uint64_t offset = range.begin << header_.cluster_bits;
+    const std::uint64_t size = (range.end - range.begin) << header_.cluster_bits;
+    if (range.end <= run_.counts.size()) {
+      count_clusters(offset, size, range.weight);
+    } else {
+      note_outside(offset, size, range.weight);
+    }
+  }
 }
 
 // A repair neither frees what is there of something cut short, nor uses the places of the rest.
@@ -422,22 +450,15 @@ Task<void> ReferenceWalk::count_snapshots() {
           fmt::format("ERROR snapshot {} l1_size={:#x}: L1 table is too large; snapshot table "
                       "entry corrupted",
                       co_await describe_snapshot(run_.file, snapshot), snapshot.l1_size));
-    } else if (!ends_in_file(snapshot.l1_table_offset, size)) {
-      count_range(snapshot.l1_table_offset, size);
     } else {
-      clusters.push_back({.begin = snapshot.l1_table_offset >> header_.cluster_bits,
-                          .end = (snapshot.l1_table_offset + size + header_.cluster_size() - 1) >>
-                                 header_.cluster_bits});
+      add_range(snapshot.l1_table_offset, size, clusters);
     }
     for (; piece < pieces.size() && pieces[piece].first == i; ++piece) {
       co_await visit_snapshot(pieces[piece], /*only_note=*/false);
       co_await walk_.finish();
     }
   }
-  for (const SharedRange& range : disjoint(clusters)) {
-    count_clusters(range.begin << header_.cluster_bits,
-                   (range.end - range.begin) << header_.cluster_bits, range.weight);
-  }
+  count_ranges(clusters);
   if (!snapshots.empty()) count_range(header_.snapshots_offset, run_.snapshots.table_size);
 }
 
@@ -484,19 +505,12 @@ Task<void> ReferenceWalk::count_bitmaps() {
       co_await fail(ErrorKind::corrupt_image,
                     fmt::format("Bitmap '{}' doesn't satisfy the constraints", bitmap.name));
     }
-    if (!ends_in_file(begin, size)) {
-      count_range(begin, size);
-      continue;
+    if (ends_in_file(begin, size)) {
+      tables.push_back({.begin = begin, .end = std::min(begin + size, run_.file_size)});
     }
-    tables.push_back({.begin = begin, .end = std::min(begin + size, run_.file_size)});
-    clusters.push_back(
-        {.begin = begin >> header_.cluster_bits,
-         .end = (begin + size + header_.cluster_size() - 1) >> header_.cluster_bits});
+    add_range(begin, size, clusters);
   }
-  for (const SharedRange& range : disjoint(clusters)) {
-    count_clusters(range.begin << header_.cluster_bits,
-                   (range.end - range.begin) << header_.cluster_bits, range.weight);
-  }
+  count_ranges(clusters);
   for (const SharedRange& range : disjoint(tables)) co_await count_bitmap_entries(range);
 }
 

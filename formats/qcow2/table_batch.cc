@@ -37,7 +37,7 @@ Task<void> TableBatch::read(std::span<const std::uint64_t> offsets) {
     memory_.reset(static_cast<std::byte*>(
         ::operator new(capacity_ * table_size_, std::align_val_t{kAlignment})));
   }
-  const auto read_runs = [&](TaskGroup& group) -> Task<void> {
+  auto read_runs = [&](TaskGroup& group) -> Task<void> {
     for (std::size_t first = 0; first < offsets.size() && !group.failed();) {
       std::size_t last = first + 1;
       while (last < offsets.size() && offsets[last] == offsets[last - 1] + table_size_ &&

@@ -217,6 +217,8 @@ Task<Writer::Run> Writer::plan(std::uint64_t offset, std::uint64_t length) {
   } else if (&p_.data != &p_.file) {
     run.host = {.offset = run.begin, .count = run.count};  // the guest's offset is the place
   } else {
+    // The table comes before the data, as QEMU has it.
+    (void)co_await p_.tables.entry_for_write(run.begin);
     run.host = co_await p_.allocator.allocate(run.count);
   }
   co_return run;

@@ -77,11 +77,17 @@ class Writer {
   Task<void> commit(std::uint64_t offset);
   Task<void> abandon(std::uint64_t offset);
 
-  /// One whole cluster, `offset` at its begin, compressed to less than its size.
-  Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> compressed);
+  /// A cluster compressed to less than its size.
+  struct CompressedCluster {
+    std::uint64_t guest = 0;  ///< a multiple of the cluster size
+    std::span<const std::byte> data{};
+    std::uint64_t host = 0;  ///< set by write_compressed()
+  };
+  /// In guest order. They are put side by side, as far as the file lets them.
+  Task<void> write_compressed(std::span<CompressedCluster> clusters);
 
  private:
-  static constexpr std::size_t kRunMax = 32;  // clusters that one step takes
+  static constexpr std::size_t kRunMax = 64;  // clusters that one step takes
 
   /// Clusters that get new contents together, contiguous in the file.
   struct Run {
@@ -136,6 +142,9 @@ class Writer {
   Task<void> prepare_space(const Run& run, Preallocation mode);
   Task<bool> share_cluster(std::uint64_t host);
   Task<std::uint64_t> place_compressed(std::size_t length);
+  Task<void> place_all(std::span<CompressedCluster> clusters, std::size_t& placed);
+  Task<void> write_placed(std::span<const CompressedCluster> clusters);
+  Task<void> publish_compressed(const CompressedCluster& cluster);
   Task<void> release_compressed(std::uint64_t host, std::size_t length);
 
   Parts p_;

@@ -56,15 +56,21 @@ Task<void> Writer::zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMod
   if (length == 0) co_return;
   if (p_.header.extended_l2()) {
     const std::uint64_t end = offset + length;
-    const std::uint64_t begin_whole = align_up(offset, granule());
-    const std::uint64_t end_whole = align_down(end, granule());
+    // A subcluster that is zeroes already, around the edge, becomes one as a whole.
+    std::uint64_t begin_whole = align_down(offset, granule());
+    std::uint64_t end_whole = align_up(end, granule());
+    const bool head = co_await reads_as_zero(begin_whole, std::min(end, begin_whole + granule()));
+    if (!head) begin_whole = align_up(offset, granule());
+    const bool tail = co_await reads_as_zero(std::max(offset, end_whole - granule()), end_whole);
+    if (!tail) end_whole = align_down(end, granule());
+    bool done = false;
     if (begin_whole < end_whole) {
-      const bool done = co_await zero_subclusters(begin_whole, end_whole - begin_whole);
-      if (done) {
-        if (begin_whole > offset) co_await write_zero_bytes(offset, begin_whole - offset);
-        if (end > end_whole) co_await write_zero_bytes(end_whole, end - end_whole);
-        co_return;
-      }
+      done = co_await zero_subclusters(begin_whole, end_whole - begin_whole);
+    }
+    if (done) {
+      if (begin_whole > offset) co_await write_zero_bytes(offset, begin_whole - offset);
+      if (end > end_whole) co_await write_zero_bytes(end_whole, end - end_whole);
+      co_return;
     }
   }
   const std::uint64_t begin = align_down(offset, cluster_size());

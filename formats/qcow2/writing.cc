@@ -46,7 +46,6 @@ Task<std::unique_ptr<Writing>> Writing::start(const Parts& parts) {
   co_await writing->refcounts.load();
   co_await writing->learn_regions();
   co_await writing->allocator.start();
-  co_await writing->epochs.start();
   Header& header = writing->header;
   if ((header.autoclear_features & ~kKnownAutoclear) != 0) {
     header.autoclear_features &= kKnownAutoclear;

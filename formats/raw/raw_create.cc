@@ -1,7 +1,6 @@
 #include "formats/raw/raw_create.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "io/bytes.h"
@@ -17,17 +16,9 @@ constexpr std::size_t kWritesInFlight = 8;
 constexpr std::uint64_t kAllocateAtOnce = 256 * kMiB;  // between two looks at the cancel token
 constexpr std::uint64_t kZeroesBetweenLooks = 64 * kMiB;
 
-// In memory every request is done at once: only a wait, be it of no time, lets the loop hear signals.
-Task<void> check_cancelled(ResizeOptions options) {
-  if (options.cancel == nullptr) co_return;
-  const int slept = co_await Ring::current().sleep(std::chrono::nanoseconds(0));
-  if (slept < 0) co_await fail_errno(-slept, "wait");
-  co_await options.cancel->check();
-}
-
 Task<void> reserve(File& file, std::uint64_t begin, std::uint64_t end, ResizeOptions options) {
   for (std::uint64_t at = begin; at < end;) {
-    co_await check_cancelled(options);
+    co_await look_for_cancel(options.cancel);
     const std::uint64_t piece = std::min(end - at, kAllocateAtOnce);
     co_await file.allocate(at, piece);
     at += piece;
@@ -49,7 +40,7 @@ Task<void> write_all_zeroes(File& file, std::uint64_t begin, std::uint64_t end,
   std::memset(zeroes.data(), 0, zeroes.size());
   auto write_pieces = [&](TaskGroup& group) -> Task<void> {
     for (std::uint64_t at = begin; at < end && !group.failed();) {
-      if (is_aligned(at, kZeroesBetweenLooks)) co_await check_cancelled(options);
+      if (is_aligned(at, kZeroesBetweenLooks)) co_await look_for_cancel(options.cancel);
       // Whole pieces at multiples of their size, so that all but the ends are aligned.
       const std::uint64_t piece = std::min(end, align_down(at, kZeroesAtOnce) + kZeroesAtOnce) - at;
       co_await group.spawn(write_piece(file, at, zeroes.first(piece)));

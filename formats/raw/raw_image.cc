@@ -76,6 +76,12 @@ Task<void> RawImage::read(std::uint64_t offset, std::span<std::byte> into) {
   std::memset(into.data() + count, 0, into.size() - count);
 }
 
+Task<void> RawImage::write(std::uint64_t offset, std::span<const std::byte> data) {
+  co_await check_writable();
+  co_await check_bounds(offset, data.size());
+  co_await file_->write(offset, data);
+}
+
 Task<WritePlace> RawImage::prepare_write(std::uint64_t offset, std::uint64_t length) {
   co_await check_writable();
   co_await check_bounds(offset, length);

@@ -24,6 +24,8 @@ class RawImage final : public Image {
   Task<std::vector<Mapping>> map(std::uint64_t offset, std::uint64_t length,
                                  std::size_t count_max) override;
   Task<void> read(std::uint64_t offset, std::span<std::byte> into) override;
+  /// What is written is visible at once: one request, without preparation.
+  Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Task<WritePlace> prepare_write(std::uint64_t offset, std::uint64_t length) override;
   Task<void> commit_write(const WritePlace& place) override;
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;

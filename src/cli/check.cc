@@ -190,6 +190,7 @@ int run(Context& context, const Arguments& arguments) {
       context.run(check_named(name, std::move(open), std::move(options), format, opened));
   if (report) return tell(context, arguments, *json, *report, format);
   if (!opened && report.error().kind() == ErrorKind::unsupported && format == "raw") {
+    if (*repair != Repair::none && !arguments.has("format")) warn_of_guess(name);
     return context.fail_with(report.error(), kExitNoChecks);
   }
   const std::string what = opened ? "Check failed" : "Could not open '" + name + "'";

@@ -53,7 +53,7 @@ void Context::warning(std::string_view message) const {
 
 Ring& Context::ring() {
   if (ring_) return *ring_;
-  Result<std::unique_ptr<Ring>> made = Ring::create();
+  Result<std::unique_ptr<Ring>> made = Ring::create({.engine = engine_});
   if (!made) {
     error(made.error());
     std::exit(kExitError);

@@ -37,6 +37,8 @@ class Context {
     return ring().run(std::move(task));
   }
   Ring& ring();
+  /// What the ring is to be made with. REQUIRES: nothing has run yet.
+  void set_engine(RingEngineKind engine) noexcept { engine_ = engine; }
   CancelToken& cancel() noexcept { return cancel_; }
   void on_status_signal(std::function<void()> handler) { on_status_ = std::move(handler); }
 
@@ -48,6 +50,7 @@ class Context {
   void handle_signals(unsigned bits);
 
   std::string program_;
+  RingEngineKind engine_ = RingEngineKind::automatic;
   std::unique_ptr<Ring> ring_;
   CancelToken cancel_;
   int stop_signal_ = 0;

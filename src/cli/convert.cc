@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "io/bytes.h"
+#include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/progress_bar.h"
 #include "src/cli/size.h"
@@ -28,8 +29,8 @@ constexpr Option kOptions[] = {
     {'T', "", "CACHE", "sources: none, writeback, ... (default: direct I/O where possible)"},
     {'p', "", "", "show progress"},
     {'q', "", "", "print nothing but errors"},
-    {'c', "", "", "compress (raw images can't be)"},
-    {'B', "", "FILE", "backing file of the target (raw images have none)"},
+    {'c', "", "", "compress (qcow2)"},
+    {'B', "", "FILE", "backing file of the target (qcow2): what it holds is not copied"},
     {'F', "", "FMT", "the backing file's format"},
     {'l', "", "SNAPSHOT", "convert a snapshot (raw images have none)"},
     {'U', "force-share", "", "also where another process is writing to a source"},
@@ -120,15 +121,19 @@ Result<void> parse_numbers(const Arguments& arguments, const Context& context,
   return {};
 }
 
-// What only other formats than raw can do.
-Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& options) {
+// What is there for the format of a new target.
+Result<void> check_format(const Arguments& arguments, const ConvertOptions& options) {
   // An existing target's format is checked when it is opened.
-  if (options.target_mode == TargetMode::create) {
+  const bool creates = options.target_mode == TargetMode::create;
+  if (creates) {
     if (auto known = check_target_format(options.target_format); !known) return known;
   }
-  if (arguments.has("c")) return wrong("Compression not supported for this file format");
-  if (arguments.has("B")) return wrong("Backing file not supported for file format 'raw'");
-  if (arguments.has("F")) {
+  const bool raw = options.target_format == "raw";
+  if (arguments.has("c") && raw) return wrong("Compression not supported for this file format");
+  if (arguments.has("B") && raw) {
+    return wrong("Backing file not supported for file format 'raw'");
+  }
+  if (arguments.has("F") && raw) {
     return wrong("Backing file format not supported for file format 'raw'");
   }
   if (arguments.has("l")) {
@@ -140,20 +145,44 @@ Result<void> check_raw_limits(const Arguments& arguments, const ConvertOptions& 
   return {};
 }
 
+Result<void> set_backing(const Arguments& arguments, CreateOptionValues& values) {
+  if (arguments.has("B")) values.set_text("backing_file", arguments.value("B"));
+  if (arguments.has("F")) values.set_text("backing_fmt", arguments.value("F"));
+  if (values.has("backing_file") && !values.has("backing_fmt")) {
+    return wrong("Use of backing file requires explicit backing format");
+  }
+  return {};
+}
+
 Result<void> parse_target_options(const Arguments& arguments, ConvertOptions& options) {
   const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
-  const Result<RawCreateArguments> raw = parse_raw_options(*given);
-  if (!raw) return fail(raw.error().clone());
-  const Result<Preallocation> mode = preallocation_of(*raw);
-  if (!mode) {
-    return fail(mode.error().clone().with_context(
-        fmt::format("{}: error while converting raw", options.target)));
+  const bool raw = options.target_format == "raw" || options.target_mode == TargetMode::existing;
+  CreateOptionValues values = CreateOptionValues::of_format(raw ? "raw" : "qcow2");
+  if (auto read = values.set(*given); !read) return read;
+  if (!raw) {
+    if (auto set = set_backing(arguments, values); !set) return set;
   }
+  const auto in_context = [&](Error& error) {
+    return fail(std::move(error).with_context(
+        fmt::format("{}: error while converting {}", options.target, options.target_format)));
+  };
   // The size is the sources'; a size given here is passed over, as qemu-img does.
-  options.preallocation = *mode;
-  options.attributes = {.no_cow = raw->no_cow.value_or(false),
-                        .extent_size_hint = raw->extent_size_hint};
+  options.attributes = attributes_of(values);
+  options.compress = arguments.has("c");
+  if (raw) {
+    Result<Preallocation> mode = raw_preallocation_of(values);
+    if (!mode) return in_context(mode.error());
+    options.preallocation = *mode;
+    return {};
+  }
+  Result<qcow2::CreateOptions> qcow2 = qcow2_options_of(values);
+  if (!qcow2) return in_context(qcow2.error());
+  if (options.compress && qcow2->preallocation != Preallocation::off) {
+    return wrong("Compression and preallocation not supported at the same time");
+  }
+  options.preallocation = qcow2->preallocation;
+  options.qcow2 = *std::move(qcow2);
   return {};
 }
 
@@ -177,7 +206,7 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   if (arguments.positional().size() < 2) return wrong("Must specify image file name");
   options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);
   options.target = arguments.positional().back();
-  done = check_raw_limits(arguments, options);
+  done = check_format(arguments, options);
   if (done) done = parse_target_options(arguments, options);
   if (!done) return fail(std::move(done.error()));
   return options;
@@ -188,7 +217,8 @@ int run(Context& context, const Arguments& arguments) {
     if (const auto known = check_target_format(arguments.value("O", "raw")); !known) {
       return context.fail_with(known.error());
     }
-    context.print(raw_options_help(/*with_file=*/!arguments.positional().empty()));
+    const auto values = CreateOptionValues::of_format(arguments.value("O", "raw"));
+    context.print(values.help(/*with_file=*/!arguments.positional().empty()));
     return kExitOk;
   }
   Result<ConvertOptions> options = parse(arguments, context);

@@ -1,115 +1,186 @@
 #include "src/ops/create.h"
 
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "formats/reference.h"
 #include "io/bytes.h"
+#include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
 #include "src/cli/verb.h"
+#include "src/ops/backing.h"
 
 namespace platter::cli {
 namespace {
 
 constexpr Option kOptions[] = {
     {'h', "help", "", "show this help"},
-    {'f', "", "FMT", "format of the new image (default: raw)"},
+    {'f', "", "FMT", "format of the new image: raw (default) or qcow2"},
     {'o', "", "OPTIONS", "name=value,...; -o help lists them"},
-    {'b', "", "FILE", "backing file (raw images have none)"},
+    {'b', "", "FILE", "backing file: what is not written yet is read from it"},
     {'F', "", "FMT", "the backing file's format"},
     {'u', "", "", "don't look at the backing file"},
     {'q', "", "", "print nothing but errors"},
 };
 
-struct Request {
-  CreateOptions create;
-  RawCreateArguments raw;
+// One `create`, step by step: each ends with the error that qemu-img would end with there.
+class Command {
+ public:
+  Command(Context& context, const Arguments& arguments)
+      : context_(context),
+        arguments_(arguments),
+        filename_(arguments.positional().front()),
+        format_(arguments.value("f", "raw")),
+        values_(CreateOptionValues::of_format(format_)) {}
+
+  Result<void> run(std::optional<std::uint64_t> size);
+
+ private:
+  Result<void> read_options(std::optional<std::uint64_t> size);
+  Result<void> read_backing_options();
+  Result<void> check_backing_name() const;
+  Result<void> look_at_backing();
+  Result<CreateOptions> make_request() const;
+
+  Context& context_;
+  const Arguments& arguments_;
+  std::string filename_;
+  std::string format_;
+  CreateOptionValues values_;
+  std::vector<FileId> sources_;
 };
 
-Result<std::uint64_t> decide_size(const RawCreateArguments& raw,
-                                  std::optional<std::uint64_t> given) {
-  if (given && raw.size) {
+Result<void> Command::run(std::optional<std::uint64_t> size) {
+  if (const auto path = plain_path(filename_); !path) return fail(path.error().clone());
+  Result<void> done = check_target_format(format_);
+  if (done) done = read_options(size);
+  if (done) done = read_backing_options();
+  if (done) done = check_backing_name();
+  if (done) done = look_at_backing();
+  if (!done) return done;
+  if (!values_.has("size")) {
+    return fail(ErrorKind::invalid_argument, "Image creation needs a size parameter");
+  }
+  if (!arguments_.has("q")) {
+    context_.print(fmt::format("Formatting '{}', fmt={}{}\n", filename_, format_, values_.shown()));
+    std::fflush(stdout);
+  }
+  Result<CreateOptions> request = make_request();
+  if (!request) return fail(std::move(request.error()));
+  done = context_.run(create_image(*std::move(request)));
+  if (done || done.error().kind() != ErrorKind::too_large) return done;
+  return fail(
+      ErrorKind::too_large,
+      fmt::format("The image size is too large for file format '{}'{}", format_,
+                  values_.knows("cluster_size") ? " (try using a larger cluster size)" : ""));
+}
+
+Result<void> Command::read_options(std::optional<std::uint64_t> size) {
+  const auto given = parse_create_options(arguments_.values("o"));
+  if (!given) return fail(given.error().clone());
+  if (auto set = values_.set(*given); !set) return set;
+  if (size && values_.has("size")) {
     return fail(ErrorKind::invalid_argument, "The image size must be specified only once");
   }
-  if (given) return *given;
-  if (raw.size) return *raw.size;
-  return fail(ErrorKind::invalid_argument, "Image creation needs a size parameter");
+  if (size) values_.set_size("size", *size);
+  return {};
 }
 
-Result<Request> make_request(const Arguments& arguments, std::optional<std::uint64_t> size) {
-  Request request;
-  request.create.filename = arguments.positional().front();
-  request.create.format = arguments.value("f", "raw");
-  if (const auto path = plain_path(request.create.filename); !path) {
-    return fail(path.error().clone());
+Result<void> Command::read_backing_options() {
+  const bool known = values_.knows("backing_file");
+  if (arguments_.has("b")) {
+    if (!known) {
+      return fail(ErrorKind::unsupported,
+                  fmt::format("Backing file not supported for file format '{}'", format_));
+    }
+    values_.set_text("backing_file", arguments_.value("b"));
   }
-  if (const auto known = check_target_format(request.create.format); !known) {
-    return fail(known.error().clone());
+  if (arguments_.has("F")) {
+    if (!known) {
+      return fail(ErrorKind::unsupported,
+                  fmt::format("Backing file format not supported for file format '{}'", format_));
+    }
+    values_.set_text("backing_fmt", arguments_.value("F"));
   }
-  if (arguments.has("b")) {
-    return fail(ErrorKind::unsupported, "Backing file not supported for file format 'raw'");
-  }
-  if (arguments.has("F")) {
-    return fail(ErrorKind::unsupported, "Backing file format not supported for file format 'raw'");
-  }
-  const Result<std::vector<CreateOption>> options = parse_create_options(arguments.values("o"));
-  if (!options) return fail(options.error().clone());
-  Result<RawCreateArguments> raw = parse_raw_options(*options);
-  if (!raw) return fail(std::move(raw.error()));
-  const Result<std::uint64_t> decided = decide_size(*raw, size);
-  if (!decided) return fail(decided.error().clone());
-  request.create.size = *decided;
-  request.create.attributes = {.no_cow = raw->no_cow.value_or(false),
-                               .extent_size_hint = raw->extent_size_hint};
-  request.raw = *std::move(raw);
-  return request;
+  return {};
 }
 
-// As it could be given again: a comma within a value is doubled.
-std::string escaped(std::string_view value) {
-  std::string text;
-  for (const char letter : value) text.append(letter == ',' ? 2 : 1, letter);
-  return text;
-}
-
-std::string formatting_line(const Request& request) {
-  const RawCreateArguments& raw = request.raw;
-  std::string line = fmt::format("Formatting '{}', fmt={} size={}", request.create.filename,
-                                 request.create.format, request.create.size);
-  if (raw.no_cow) line += fmt::format(" nocow={}", raw.no_cow_text);
-  if (raw.preallocation_text) {
-    line += fmt::format(" preallocation={}", escaped(*raw.preallocation_text));
+Result<void> Command::check_backing_name() const {
+  const std::optional<std::string> name = values_.text("backing_file");
+  if (name && name->empty()) {
+    return fail(ErrorKind::invalid_argument, "Expected backing file name, got empty string");
   }
-  if (raw.extent_size_hint) line += fmt::format(" extent_size_hint={}", *raw.extent_size_hint);
-  return line + "\n";
+  if (name == filename_) {
+    return fail(ErrorKind::invalid_argument,
+                "Error: Trying to create an image with the same filename as the backing file");
+  }
+  return {};
 }
 
-// After "Formatting": what is wrong with a value, or with the world.
-Result<void> create(Context& context, Request request) {
-  const Result<Preallocation> mode = preallocation_of(request.raw);
+// The backing file gives the size where no other was asked for, and must be what it is said to be.
+Result<void> Command::look_at_backing() {
+  const std::optional<std::string> name = values_.text("backing_file");
+  if (!name) return {};
+  const std::optional<std::string> format = values_.text("backing_fmt");
+  constexpr std::string_view kNoFormat = "Backing file specified without backing format";
+  if (arguments_.has("u")) {
+    if (format) return {};
+    return fail(ErrorKind::invalid_argument, std::string(kNoFormat));
+  }
+  Result<BackingImage> backing =
+      format == "" ? fail(ErrorKind::unknown_format, "Unknown driver ''")
+                   : context_.run(platter::look_at_backing(filename_, *name, format.value_or(""),
+                                                           {.follow_references = true}));
+  if (!backing) {
+    Error& error = backing.error();
+    return fail(error.kind(), error.message() + "\nCould not open backing image.");
+  }
+  if (!format) {
+    return fail(ErrorKind::invalid_argument,
+                fmt::format("{}\nDetected format of {}.", kNoFormat, backing->format));
+  }
+  if (!values_.has("size")) values_.set_size("size", backing->size);
+  sources_ = std::move(backing->files);
+  return {};
+}
+
+Result<CreateOptions> Command::make_request() const {
+  CreateOptions request{.filename = filename_,
+                        .format = format_,
+                        .size = *values_.number("size"),
+                        .attributes = attributes_of(values_),
+                        .sources = sources_,
+                        .cancel = &context_.cancel()};
+  if (format_ == "qcow2") {
+    Result<qcow2::CreateOptions> qcow2 = qcow2_options_of(values_);
+    if (!qcow2) return fail(std::move(qcow2.error()));
+    request.preallocation = qcow2->preallocation;
+    request.qcow2 = *std::move(qcow2);
+    return request;
+  }
+  const Result<Preallocation> mode = raw_preallocation_of(values_);
   if (!mode) return fail(mode.error().clone());
-  if (request.create.size > kMaxFileSize - kSectorSize) {
-    return fail(ErrorKind::too_large, "The image size is too large for file format 'raw'");
+  request.preallocation = *mode;
+  if (request.size > kMaxFileSize - kSectorSize) {
+    return fail(ErrorKind::too_large,
+                fmt::format("The image size is too large for file format '{}'", format_));
   }
-  request.create.preallocation = *mode;
-  request.create.size = align_up(request.create.size, kSectorSize);
-  request.create.cancel = &context.cancel();
-  Result<void> created = context.run(create_image(std::move(request.create)));
-  if (!created && created.error().kind() == ErrorKind::too_large) {
-    return fail(ErrorKind::too_large, "The image size is too large for file format 'raw'");
-  }
-  return created;
+  request.size = align_up(request.size, kSectorSize);
+  return request;
 }
 
 int run(Context& context, const Arguments& arguments) {
   const auto& operands = arguments.positional();
   if (asks_for_help(arguments.values("o"))) {
-    if (const auto known = check_target_format(arguments.value("f", "raw")); !known) {
+    const std::string format = arguments.value("f", "raw");
+    if (const auto known = check_target_format(format); !known) {
       return context.fail_with(known.error());
     }
-    context.print(raw_options_help(/*with_file=*/!operands.empty()));
+    context.print(CreateOptionValues::of_format(format).help(/*with_file=*/!operands.empty()));
     return kExitOk;
   }
   if (const auto options = parse_create_options(arguments.values("o")); !options) {
@@ -130,17 +201,10 @@ int run(Context& context, const Arguments& arguments) {
     context.usage_error(fmt::format("Unexpected argument: {}", operands[2]));
     return kExitError;
   }
-  Result<Request> request = make_request(arguments, size);
-  if (!request) {
-    return context.fail_with(std::move(request.error()).with_context(operands[0]));
-  }
-  if (!arguments.has("q")) {
-    context.print(formatting_line(*request));
-    std::fflush(stdout);
-  }
-  Result<void> created = create(context, *std::move(request));
-  if (created) return kExitOk;
-  return context.fail_with(std::move(created.error()).with_context(operands[0]));
+  Command command(context, arguments);
+  Result<void> done = command.run(size);
+  if (done) return kExitOk;
+  return context.fail_with(std::move(done.error()).with_context(operands[0]));
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "src/cli/size.h"
-
 namespace platter::cli {
 
 std::optional<CacheMode> parse_cache_mode(std::string_view name) {
@@ -19,10 +17,7 @@ std::optional<CacheMode> parse_cache_mode(std::string_view name) {
 }
 
 Result<void> check_target_format(const std::string& format) {
-  if (format == "raw") return {};
-  if (format == "qcow2") {
-    return fail(ErrorKind::unsupported, "qcow2 images can be read, but not written yet");
-  }
+  if (format == "raw" || format == "qcow2") return {};
   return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
 }
 
@@ -52,58 +47,6 @@ void warn_of_guess(const std::string& name) {
              "operations on block 0 will be restricted.\n"
              "         Specify the 'raw' format explicitly to remove the restrictions.\n",
              name);
-}
-
-Result<RawCreateArguments> parse_raw_options(const std::vector<CreateOption>& options) {
-  RawCreateArguments parsed;
-  for (const auto& [name, value] : options) {
-    if (name == "size" || name == "extent_size_hint") {
-      const Result<std::uint64_t> bytes = parse_size_option(value, name);
-      if (!bytes) return fail(bytes.error().clone());
-      (name == "size" ? parsed.size : parsed.extent_size_hint) = *bytes;
-    } else if (name == "nocow") {
-      const bool on = value == "on" || value == "yes" || value == "true" || value == "y";
-      const bool off = value == "off" || value == "no" || value == "false" || value == "n";
-      if (!on && !off) {
-        return fail(ErrorKind::invalid_argument, "Parameter 'nocow' expects 'on' or 'off'");
-      }
-      parsed.no_cow = on;
-      parsed.no_cow_text = value;
-    } else if (name == "preallocation") {
-      parsed.preallocation_text = value;
-    } else {
-      return fail(ErrorKind::invalid_argument, fmt::format("Invalid parameter '{}'", name));
-    }
-  }
-  return parsed;
-}
-
-std::string_view raw_options_help(bool with_file) {
-  if (!with_file) {
-    return "Supported raw options:\n"
-           "  size=<size>            - Virtual disk size\n"
-           "\n"
-           "The protocol level may support further options.\n"
-           "Specify the target filename to include those options.\n";
-  }
-  return "Supported options:\n"
-         "  extent_size_hint=<size> - Extent size hint for the image file, 0 to disable\n"
-         "  nocow=<bool (on/off)>  - Turn off copy-on-write (valid only on btrfs)\n"
-         "  preallocation=<str>    - Preallocation mode (allowed values: off, falloc, full)\n"
-         "  size=<size>            - Virtual disk size\n";
-}
-
-Result<Preallocation> preallocation_of(const RawCreateArguments& arguments) {
-  if (!arguments.preallocation_text) return Preallocation::off;
-  const Result<Preallocation> mode = parse_preallocation(*arguments.preallocation_text);
-  if (!mode) {
-    return fail(ErrorKind::invalid_argument,
-                "invalid parameter value: " + *arguments.preallocation_text);
-  }
-  if (*mode == Preallocation::metadata) {
-    return fail(ErrorKind::unsupported, "Unsupported preallocation mode: metadata");
-  }
-  return *mode;
 }
 
 }  // namespace platter::cli

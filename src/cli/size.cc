@@ -2,14 +2,14 @@
 
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 
 #include <fmt/format.h>
-
-#include "io/bytes.h"
 
 namespace platter::cli {
 namespace {
@@ -90,17 +90,28 @@ Result<std::uint64_t> parse_size(std::string_view text) {
 }
 
 Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_view what,
-                                          std::string_view program) {
+                                          std::string_view program, std::uint64_t max) {
   Result<std::uint64_t> size = parse_size(text);
-  if (size && *size <= kMaxFileSize) return size;
+  if (size && *size <= max) return size;
   if (size || size.error().kind() == ErrorKind::too_large) {
     return fail(ErrorKind::too_large,
-                fmt::format("Invalid {} specified. Must be between 0 and {}.", what, kMaxFileSize));
+                fmt::format("Invalid {} specified. Must be between 0 and {}.", what, max));
   }
   return fail(ErrorKind::invalid_argument,
               fmt::format("Invalid {} specified. You may use k, M, G, T, P or E suffixes for\n"
                           "{}: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.",
                           what, program));
+}
+
+Result<std::uint64_t> parse_number_argument(const std::string& text, std::string_view what,
+                                            std::uint64_t max) {
+  errno = 0;
+  char* end = nullptr;
+  // As strtoul has it: spaces and a sign before the digits; a negative number is a huge one.
+  const std::uint64_t value = std::strtoull(text.c_str(), &end, 0);
+  const bool whole = end != text.c_str() && end == text.c_str() + text.size();
+  if (whole && errno == 0 && value <= max) return value;
+  return fail(ErrorKind::invalid_argument, fmt::format("Invalid {} specified", what));
 }
 
 Result<std::uint64_t> parse_size_option(std::string_view text, std::string_view name) {

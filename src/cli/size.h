@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/bytes.h"
 #include "io/error.h"
 
 namespace platter::cli {
@@ -15,10 +16,16 @@ namespace platter::cli {
 /// Errors: invalid_argument (not a size), too_large (over 2^64 - 1).
 Result<std::uint64_t> parse_size(std::string_view text);
 
-/// The same for a named command-line value of at most 2^63 - 1 bytes, with qemu-img's words:
+/// The same for a named command-line value of at most `max` bytes, with qemu-img's words:
 /// "Invalid image size specified. ..." for `what` = "image size".
 Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_view what,
-                                          std::string_view program);
+                                          std::string_view program,
+                                          std::uint64_t max = kMaxFileSize);
+
+/// A number without a suffix, of at most `max`, in C's notation (10, 0xa, 012). Errors:
+/// invalid_argument, "Invalid request count specified" for `what` = "request count".
+Result<std::uint64_t> parse_number_argument(const std::string& text, std::string_view what,
+                                            std::uint64_t max);
 
 /// The same for the value of option `name`, with qemu-img's words.
 Result<std::uint64_t> parse_size_option(std::string_view text, std::string_view name);

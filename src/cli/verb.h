@@ -20,6 +20,7 @@ struct Verb {
   int usage_exit = kExitError;
 };
 
+extern const Verb kBench;
 extern const Verb kCheck;
 extern const Verb kCompare;
 extern const Verb kConvert;
@@ -27,6 +28,7 @@ extern const Verb kCreate;
 extern const Verb kInfo;
 extern const Verb kMap;
 extern const Verb kResize;
+extern const Verb kSnapshot;
 
 /// All of them, by name.
 std::span<const Verb* const> verbs();

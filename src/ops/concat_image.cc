@@ -38,7 +38,8 @@ Task<std::vector<Mapping>> ConcatImage::map(std::uint64_t offset, std::uint64_t 
   const std::size_t part = part_at(offset);
   const std::uint64_t begin = begin_of(part);
   const std::uint64_t within = std::min(length, ends_[part] - offset);
-  std::vector<Mapping> mappings = co_await parts_[part]->map(offset - begin, within, count_max);
+  std::vector<Mapping> mappings =
+      co_await parts_[part]->map_chain(offset - begin, within, count_max);
   for (Mapping& mapping : mappings) mapping.offset += begin;
   co_return mappings;
 }

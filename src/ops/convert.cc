@@ -7,7 +7,9 @@
 #include "formats/raw/raw_image.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
+#include "src/ops/backing.h"
 #include "src/ops/concat_image.h"
+#include "src/ops/qcow2_target.h"
 #include "src/ops/target.h"
 
 namespace platter {
@@ -32,9 +34,11 @@ class Conversion {
 
  private:
   Task<void> open_sources();
-  void remember_files(Image& image);
   Task<ConvertResult> into_existing();
   Task<ConvertResult> into_created();
+  Task<ConvertResult> into_raw();
+  Task<ConvertResult> into_qcow2();
+  Task<std::unique_ptr<Image>> open_target_backing();
   Task<bool> try_reflink(DirectFile& file);
   bool may_reflink() const;
   Result<void> check_distinct(const File& target) const;
@@ -64,19 +68,10 @@ Task<void> Conversion::open_sources() {
                            .force_share = options_.force_share};
     OpenedImage opened = co_await in_context(open_image(name, open, options_.policy),
                                              "Could not open '" + name + "'");
-    remember_files(*opened.image);
+    for (const FileId& id : files_of_chain(*opened.image)) source_ids_.push_back(id);
     parts.push_back(std::move(opened.image));
   }
   source_ = co_await ConcatImage::make(std::move(parts));
-}
-
-void Conversion::remember_files(Image& image) {
-  for (Image* layer = &image; layer != nullptr; layer = layer->backing()) {
-    for (const File* file : {&layer->file(), layer->data_file()}) {
-      if (file == nullptr) continue;
-      if (const auto id = file->id()) source_ids_.push_back(*id);
-    }
-  }
 }
 
 // QEMU's locks refuse this already, unless they were not asked for.
@@ -102,14 +97,66 @@ Task<ConvertResult> Conversion::into_existing() {
     co_return fail(ErrorKind::no_space, "output file is smaller than input file");
   }
   ConvertResult result;
-  result.stats = co_await copy_image(*source_, target, options_.copy);
-  co_await target.flush();
+  CopyOptions copy = options_.copy;
+  if (options_.compress) {
+    const ImageInfo info = co_await target.info();
+    copy.compress_unit = info.cluster_size.value_or(0);
+  }
+  result.stats = co_await copy_image(*source_, target, std::move(copy));
+  co_await target.finish();
   co_await target.close();
   co_return result;
 }
 
 Task<ConvertResult> Conversion::into_created() {
   co_await plain_path(options_.target);  // its error has no context, as qemu-img has it
+  if (options_.target_format == "qcow2") co_return co_await into_qcow2();
+  co_return co_await into_raw();
+}
+
+// What the new image stands on: where the source stands on it too, it need not be copied.
+Task<std::unique_ptr<Image>> Conversion::open_target_backing() {
+  if (!options_.qcow2.backing_file) co_return nullptr;
+  const OpenOptions open{.purpose = OpenPurpose::read_stable,
+                         .format = options_.qcow2.backing_format.value_or(""),
+                         .cache = options_.source_cache,
+                         .force_share = options_.force_share};
+  OpenedImage opened =
+      co_await in_context(open_image(referenced_path(options_.target, *options_.qcow2.backing_file),
+                                     open, options_.policy),
+                          "Could not open '" + options_.target + "': Could not open backing file");
+  co_return std::move(opened.image);
+}
+
+Task<ConvertResult> Conversion::into_qcow2() {
+  std::unique_ptr<Image> backing = co_await open_target_backing();
+  if (backing) {
+    for (const FileId& id : files_of_chain(*backing)) source_ids_.push_back(id);
+  }
+  CopyOptions copy = options_.copy;
+  copy.target_is_zero = true;
+  if (backing) copy.target_backing_size = backing->virtual_size();
+  if (options_.compress) copy.compress_unit = options_.qcow2.cluster_size;
+  const CreateOptions create{.filename = options_.target,
+                             .format = options_.target_format,
+                             .size = source_->virtual_size(),
+                             .preallocation = options_.preallocation,
+                             .attributes = options_.attributes,
+                             .qcow2 = options_.qcow2,
+                             .sources = source_ids_,
+                             .cancel = copy.cancel};
+  Qcow2Target target(create, options_.target_cache, options_.target_durability);
+  co_await in_context(target.begin(), create_context());
+  const std::unique_ptr<Image> image = co_await target.open(std::move(backing));
+  ConvertResult result;
+  result.stats = co_await copy_image(*source_, *image, std::move(copy));
+  co_await image->finish();
+  co_await target.complete();
+  co_await image->close();
+  co_return result;
+}
+
+Task<ConvertResult> Conversion::into_raw() {
   Target target = co_await in_context(
       open_target(options_.target, options_.target_cache, options_.target_durability),
       create_context());

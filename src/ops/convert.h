@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "formats/open.h"
+#include "formats/qcow2/create_options.h"
 #include "io/cancel.h"
 #include "io/file_attributes.h"
 #include "src/ops/copy_engine.h"
@@ -34,6 +35,11 @@ struct ConvertOptions {
   TargetMode target_mode = TargetMode::create;
   Preallocation preallocation = Preallocation::off;
   FileAttributes attributes;
+  /// With a new qcow2 target: all but what is said elsewhere here, and the size. A backing file
+  /// must hold what the source's own backing file holds: what the source leaves to it is not copied.
+  qcow2::CreateOptions qcow2;
+  /// Write what gets smaller in compressed form.
+  bool compress = false;
 
   /// Sharing blocks with the source is tried first, where nothing here asks for the data itself to
   /// be looked at or moved.

@@ -20,6 +20,7 @@ constexpr std::uint64_t kChunkInMemory = 512 * kKiB;
 constexpr std::uint64_t kZeroChunk = 1 * kGiB;
 constexpr std::uint64_t kZeroSteps = 4096;
 constexpr std::size_t kDefaultParallel = 16;
+constexpr std::size_t kLargeParallel = 8;
 constexpr std::size_t kMappingsAtOnce = 256;
 
 // Spreads `bytes` over time so that the whole stays below the limit.
@@ -61,6 +62,7 @@ class CopyEngine {
  private:
   CopyPlanOptions plan_options() const;
   Task<void> count_total();
+  Task<std::vector<Mapping>> map_source(std::uint64_t at);
   Task<void> produce(TaskGroup& group);
   Task<void> start_steps(TaskGroup& group, CopyPlanner& planner);
   Task<void> do_step(CopyStep step);
@@ -69,6 +71,8 @@ class CopyEngine {
   Task<void> read_chunk(CopyStep step, std::span<std::byte> into);
   Task<void> read_what_can_be(CopyStep step, std::span<std::byte> into);
   Task<void> write_sparse(std::uint64_t offset, std::span<const std::byte> data);
+  Task<void> write_zero_run(std::uint64_t offset, std::uint64_t length);
+  Task<void> write_compressed(std::uint64_t offset, std::span<const std::byte> data);
   Task<void> write_data(std::uint64_t offset, std::span<const std::byte> data);
   Task<void> make_zero(std::uint64_t offset, std::uint64_t length);
   Result<void> check_cancelled() const {
@@ -94,7 +98,11 @@ CopyPlanOptions CopyEngine::plan_options() const {
   plan.alignment = std::max(
       {std::uint64_t{from.request_alignment}, std::uint64_t{to.request_alignment}, kSectorSize});
   plan.zero_chunk = align_up(std::max(kZeroChunk, plan.image_size / kZeroSteps), kZeroChunk);
+  plan.chunk = std::max(plan.chunk, options_.compress_unit);
+  plan.alignment = std::max(plan.alignment, options_.compress_unit);
   plan.target_is_zero = options_.target_is_zero;
+  plan.keep_backing = options_.target_backing_size.has_value();
+  plan.zero_from = options_.target_backing_size.value_or(0);
   plan.copy_zeroes = options_.sparse_size == 0;
   return plan;
 }
@@ -110,7 +118,9 @@ Task<CopyStats> CopyEngine::run() {
       options_.progress->set_total(source_.virtual_size());
     }
   }
-  const std::size_t parallel = options_.parallel != 0 ? options_.parallel : kDefaultParallel;
+  std::size_t parallel = options_.parallel != 0 ? options_.parallel : kDefaultParallel;
+  // Pieces of large clusters, twice over: what is in flight stays within 32 MiB.
+  if (options_.compress_unit > kChunk) parallel = std::min(parallel, kLargeParallel);
   auto body = [this](TaskGroup& group) { return produce(group); };
   co_await with_group(parallel, body);
   co_return stats_;
@@ -127,8 +137,7 @@ Task<void> CopyEngine::count_total() {
   };
   for (std::uint64_t at = 0; at < source_.virtual_size();) {
     co_await check_cancelled();
-    const auto mappings =
-        co_await source_.map_chain(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings = co_await map_source(at);
     for (const Mapping& mapping : mappings) planner.add(mapping);
     at = mappings.back().offset + mappings.back().length;
     count();
@@ -138,11 +147,17 @@ Task<void> CopyEngine::count_total() {
   options_.progress->set_total(total);
 }
 
+// What the target's backing image has is not looked at where it is the source's, too.
+Task<std::vector<Mapping>> CopyEngine::map_source(std::uint64_t at) {
+  const std::uint64_t left = source_.virtual_size() - at;
+  if (options_.target_backing_size) return source_.map(at, left, kMappingsAtOnce);
+  return source_.map_chain(at, left, kMappingsAtOnce);
+}
+
 Task<void> CopyEngine::produce(TaskGroup& group) {
   CopyPlanner planner(plan_options());
   for (std::uint64_t at = 0; at < source_.virtual_size() && !group.failed();) {
-    const auto mappings =
-        co_await source_.map_chain(at, source_.virtual_size() - at, kMappingsAtOnce);
+    const auto mappings = co_await map_source(at);
     for (const Mapping& mapping : mappings) {
       planner.add(mapping);
       co_await start_steps(group, planner);
@@ -190,7 +205,9 @@ Task<void> CopyEngine::copy_chunk(CopyStep step) {
   const Buffer buffer = co_await Ring::current().buffers().acquire(step.length);
   co_await read_chunk(step, buffer.bytes());
   stats_.read += step.length;
-  if (options_.sparse_size == 0) {
+  if (options_.compress_unit != 0) {
+    co_await write_compressed(step.offset, buffer.bytes());
+  } else if (options_.sparse_size == 0) {
     co_await write_data(step.offset, buffer.bytes());
   } else {
     co_await write_sparse(step.offset, buffer.bytes());
@@ -256,13 +273,40 @@ Task<void> CopyEngine::write_sparse(std::uint64_t offset, std::span<const std::b
       zero = is_zero(data.first(length));
     }
     if (zero) {
-      if (options_.target_is_zero) {
-        stats_.skipped += length;
-      } else {
-        co_await make_zero(offset, length);
-      }
+      co_await write_zero_run(offset, length);
     } else {
       co_await write_data(offset, data.first(length));
+    }
+    offset += length;
+    data = data.subspan(length);
+  }
+}
+
+Task<void> CopyEngine::write_zero_run(std::uint64_t offset, std::uint64_t length) {
+  if (options_.target_is_zero && offset >= options_.target_backing_size.value_or(0)) {
+    stats_.skipped += length;
+  } else {
+    co_await make_zero(offset, length);
+  }
+}
+
+// Runs of whole clusters: zeroes, or not.
+Task<void> CopyEngine::write_compressed(std::uint64_t offset, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const std::size_t unit = std::min<std::size_t>(options_.compress_unit, data.size());
+    const bool zero = options_.sparse_size != 0 && is_zero(data.first(unit));
+    std::size_t length = unit;
+    while (!zero && length < data.size()) {
+      const auto next =
+          data.subspan(length, std::min<std::size_t>(options_.compress_unit, data.size() - length));
+      if (options_.sparse_size != 0 && is_zero(next)) break;
+      length += next.size();
+    }
+    if (zero) {
+      co_await write_zero_run(offset, length);
+    } else {
+      co_await target_.write_compressed(offset, data.first(length));
+      stats_.written += length;
     }
     offset += length;
     data = data.subspan(length);

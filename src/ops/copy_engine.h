@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "formats/image.h"
@@ -16,8 +17,13 @@ struct CopyOptions {
   /// Runs of zeroes of at least this many bytes, at multiples of it, are not written: a multiple
   /// of 512. 0: everything is written, holes of the source too.
   std::uint64_t sparse_size = 4096;
-  /// The target reads as zeroes to begin with.
+  /// The target reads as zeroes to begin with, from `target_backing_size` on.
   bool target_is_zero = false;
+  /// The target stands on the same backing image as the source: what the source leaves to it is
+  /// left to it. Its size in bytes.
+  std::optional<std::uint64_t> target_backing_size;
+  /// Write clusters of this many bytes in compressed form; 0: as they are.
+  std::uint64_t compress_unit = 0;
   /// Let the kernel move data from file to file (copy_file_range) where it can. No zeroes are
   /// looked for then.
   bool offload_copy = false;

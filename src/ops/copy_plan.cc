@@ -31,6 +31,10 @@ CopyPlanner::Run CopyPlanner::widened(const Mapping& mapping) const noexcept {
 }
 
 void CopyPlanner::add(const Mapping& mapping) {
+  if (options_.keep_backing && mapping.kind == MappingKind::unallocated) {
+    add_skip(mapping.offset + mapping.length);
+    return;
+  }
   const bool reads_as_zeroes =
       mapping.kind == MappingKind::zero || mapping.kind == MappingKind::unallocated;
   if (reads_as_zeroes && !options_.copy_zeroes) {
@@ -57,6 +61,13 @@ void CopyPlanner::add_zero(std::uint64_t end) {
     settled_.push_back(*open_);
     open_ = std::exchange(gap_, std::nullopt);
   }
+}
+
+void CopyPlanner::add_skip(std::uint64_t end) {
+  if (end <= covered_) return;
+  settle();
+  settled_.push_back({.skip = true, .begin = covered_, .end = end});
+  covered_ = end;
 }
 
 void CopyPlanner::add_data(Run run) {
@@ -117,12 +128,15 @@ std::optional<CopyStep> CopyPlanner::next() {
     const std::uint64_t chunk_end = align_down(run.begin, options_.chunk) + options_.chunk;
     step.length = std::min(run.end, chunk_end) - run.begin;
     step.file_offset = run.file_offset;
-  } else if (options_.target_is_zero) {
+  } else if (run.skip || (options_.target_is_zero && run.begin >= options_.zero_from)) {
     step.action = CopyAction::skip;
     step.length = run.end - run.begin;
   } else {
     step.action = CopyAction::zero;
     step.length = std::min(run.end - run.begin, options_.zero_chunk);
+    if (options_.target_is_zero) {
+      step.length = std::min(step.length, options_.zero_from - run.begin);
+    }
   }
   run.begin += step.length;
   run.file_offset += run.file != nullptr ? step.length : 0;

@@ -34,6 +34,8 @@ struct CopyPlanOptions {
   std::uint64_t gap_max = 16 << 10;  ///< zero runs shorter than this between data are read through
   std::uint64_t zero_chunk = 1 << 30;  ///< most bytes in a zero step
   bool target_is_zero = false;         ///< zero runs need nothing
+  bool keep_backing = false;           ///< unallocated runs need nothing: both stand on the same
+  std::uint64_t zero_from = 0;         ///< with target_is_zero: only from here on
   bool copy_zeroes = false;            ///< treat zero runs as data (`-S 0`)
 };
 
@@ -58,6 +60,7 @@ class CopyPlanner {
   /// A run of one kind whose end is still open to change.
   struct Run {
     bool data = false;
+    bool skip = false;  ///< not data: nothing is to be done
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
     File* file = nullptr;  ///< of one piece at file_offset; null: Image::read()
@@ -65,6 +68,7 @@ class CopyPlanner {
   };
 
   void add_zero(std::uint64_t end);
+  void add_skip(std::uint64_t end);
   void add_data(Run run);
   bool join(const Run& run);
   void settle();

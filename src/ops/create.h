@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "formats/image.h"
+#include "formats/qcow2/create_options.h"
 #include "io/cancel.h"
+#include "io/file.h"
 #include "io/file_attributes.h"
 #include "io/task.h"
 
@@ -13,15 +16,20 @@ namespace platter {
 
 struct CreateOptions {
   std::string filename;
-  std::string format = "raw";
-  std::uint64_t size = 0;  ///< bytes
+  std::string format = "raw";  ///< or qcow2
+  std::uint64_t size = 0;      ///< bytes
   Preallocation preallocation = Preallocation::off;
   FileAttributes attributes;
+  /// With format qcow2: all but size, preallocation, in_place and cancel, which are those here. The
+  /// data file it names is made, too; a relative name means one in the current folder.
+  qcow2::CreateOptions qcow2;
+  /// The image's backing chain: files that are not to be overwritten.
+  std::vector<FileId> sources;
   const CancelToken* cancel = nullptr;
 };
 
-/// Whole or absent where the name is free; made anew in place where it exists.
-/// Errors carry no context; those of the file name it.
+/// Whole or absent where the name is free; made anew in place where it exists. The same goes for an
+/// external data file, which comes first. Errors carry no context; those of the file name it.
 Task<void> create_image(CreateOptions options);
 
 }  // namespace platter

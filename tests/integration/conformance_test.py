@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from conformance.differences import DIFFERENCES
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
-VERBS = ("usage", "create", "info", "map", "resize", "compare", "convert")
+VERBS = ("usage", "bench", "check", "create", "info", "map", "resize", "compare", "convert")
 TIMEOUT_S = 60
 
 
@@ -63,14 +63,16 @@ def run_all(tool, folder, commands):
     return results
 
 
-def without_steps(text):
-    """Progress is told in the same form, but which steps are seen depends on the pieces' sizes."""
+def comparable(text):
+    """Without what no two runs have in common: which steps of progress are seen depends on the pieces'
+    sizes, and a benchmark's time on everything."""
 
     def summary(match):
         steps = [float(step) for step in re.findall(r"\((.*?)/100%\)", match[0])]
         order = "rising" if steps == sorted(steps) else "falling"
         return f"<{order} from {steps[0]:.2f} to {'100' if steps[-1] == 100 else 'less'}>"
 
+    text = re.sub(r"(?<=Run completed in )\d+\.\d{3}(?= seconds\.\n)", "<time>", text)
     return re.sub(r"(?: {4}\(\d+\.\d\d/100%\)\r)+", summary, text)
 
 
@@ -84,7 +86,7 @@ def compare_runs(ours, theirs):
     found = []
     for (code, out, err), (their_code, their_out, their_err) in zip(ours, theirs):
         for what, mine, other in (("code", code, their_code), ("stdout", out, their_out), ("stderr", err, their_err)):
-            if without_steps(str(mine)) != without_steps(str(other)):
+            if comparable(str(mine)) != comparable(str(other)):
                 found.append((what, f"{what}: {mine!r}, qemu-img: {other!r}"))
     return found
 

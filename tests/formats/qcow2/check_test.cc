@@ -173,6 +173,21 @@ TEST(Qcow2Check, SixtyFiveThousandSnapshotsOfOneL1TableAreOne) {
   EXPECT_TRUE(checked.said("refcount=1 reference=536870913"));
 }
 
+TEST(Qcow2Check, SnapshotTablesThatOverlapAndEndPastTheFileAreRepairedInBoundedTime) {
+  TinyImage image(4, 60, false);
+  const std::uint64_t table = image.bytes.size();
+  const std::uint32_t count = 65536;
+  image.bytes.resize(table + std::uint64_t{count} * 56);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    image.put(table + 56 * i, (table / 512 + i % 4096) * 512);
+    image.put32(table + 56 * i + 8, (32 << 20) / 8 - static_cast<std::uint32_t>(i));
+    image.put32(table + 56 * i + 36, 16);
+  }
+  image.put32(60, count);
+  image.put(64, table);
+  EXPECT_GT(check(image, Repair::all).report.corruptions, 0U);
+}
+
 TEST(Qcow2Check, TablesThatAreClaimedButNotThereTakeNoMemory) {
   TinyImage image(4, 5, false);
   image.put32(36, (32 << 20) / 8);                   // an L1 table of 32 MiB

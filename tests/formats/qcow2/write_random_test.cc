@@ -105,7 +105,8 @@ class Qcow2WriteRandom : public testing::TestWithParam<OptionSet> {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     pick_range(offset, length);
-    switch (below(11)) {
+    switch (below(12)) {
+      case 11: co_await write_compressed(image, offset, length); break;
       case 10: co_await resize(image); break;
       case 0:
       case 1:
@@ -146,6 +147,16 @@ class Qcow2WriteRandom : public testing::TestWithParam<OptionSet> {
     const bool grows = size > model_.size();
     co_await image.resize(size, {.preallocation = grows ? kModes[below(4)] : Preallocation::off});
     model_.resize(size);
+  }
+  Task<void> write_compressed(Image& image, std::uint64_t offset, std::uint64_t length) {
+    const std::uint64_t cluster = cluster_size_of(GetParam());
+    offset = align_down(offset, cluster);
+    length = std::min(align_up(length, cluster), model_.size() - offset);
+    what_ = "write_compressed " + std::to_string(offset) + "+" + std::to_string(length);
+    Bytes data(length, static_cast<std::byte>(random_()));
+    test::fill_random(std::span(data).first(length / (1 + below(8))), random_());
+    co_await image.write_compressed(offset, data);
+    std::ranges::copy(data, at(offset));
   }
   // Small ones next to each other, so that many want the same new cluster.
   Task<void> many_writes(Image& image) {

@@ -205,6 +205,33 @@ TEST(ParseSizeOption, NamesTheParameter) {
                   .starts_with("Parameter 'size' expects a non-negative number below 2^64"));
 }
 
+TEST(ParseNumberArgument, TakesWhatStrtoulTakes) {
+  const std::pair<const char*, std::uint64_t> good[] = {{"0", 0},   {"10", 10},  {"0x10", 16},
+                                                        {"010", 8}, {"+5", 5},   {" 5", 5},
+                                                        {"-0", 0},  {"255", 255}};
+  for (const auto& [text, value] : good) {
+    const auto parsed = parse_number_argument(text, "pattern byte", 255);
+    ASSERT_TRUE(parsed) << text;
+    EXPECT_EQ(*parsed, value) << text;
+  }
+}
+
+TEST(ParseNumberArgument, RefusesTheRestInQemuImgsWords) {
+  for (const char* text :
+       {"", " ", "x", "5 ", "5k", "1.5", "-1", "256", "0x", "18446744073709551617"}) {
+    const auto parsed = parse_number_argument(text, "pattern byte", 255);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().message(), "Invalid pattern byte specified") << text;
+  }
+}
+
+TEST(ParseSizeArgument, NamesTheLargestThatIsAllowed) {
+  EXPECT_EQ(parse_size_argument("1000", "buffer size", "tool", 1000).value(), 1000U);
+  const auto parsed = parse_size_argument("1001", "buffer size", "tool", 1000);
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().message(), "Invalid buffer size specified. Must be between 0 and 1000.");
+}
+
 TEST(HumanSize, HasThreeDigitsAndAUnit) {
   EXPECT_EQ(human_size(0), "0 B");
   EXPECT_EQ(human_size(512), "512 B");
