@@ -42,7 +42,8 @@ BulkReferences::BulkReferences(const Header& header, File& file, const EntryTabl
       table_(refcount_table),
       epochs_(epochs),
       allocator_(allocator),
-      window_(header, file, refcount_table, kMemoryMax) {}
+      window_(header, file, refcount_table, kMemoryMax),
+      memo_(header.cluster_size()) {}
 
 Task<void> BulkReferences::load(std::uint64_t first_block) {
   if (first_block == 0 && current_) co_return;
@@ -99,11 +100,18 @@ Task<void> BulkReferences::change_window(Referrer& referrer, Change change,
     if (!changed) return fail(std::move(changed.error()));
     return false;
   };
-  Result<void> done = co_await referrer.tree.visit(file_, wanted, visit, cancel).result();
+  Result<void> done = co_await referrer.tree
+                          .visit(file_, visit, {.wanted = wanted, .cancel = cancel, .memo = &memo_})
+                          .result();
   if (!done && first_time) referrer.reach.clear();  // not all of it was seen
   co_await std::move(done);
   const bool freed = freed_;
-  for (const ReferredRun& run : referrer.others) co_await change_run(change, run, 1);
+  for (const ReferredRun& run : referrer.others) {
+    Result<void> changed = change_run(change, run, 1);
+    if (!changed) {
+      co_await fail(std::move(changed.error()).with_context("'" + file_.name() + "'"));
+    }
+  }
   freed_ = freed;
 }
 
@@ -150,7 +158,7 @@ Task<void> BulkReferences::reclaim(const Referrer& referrer) {
       if (!taken) return fail(std::move(taken.error()));
       return false;
     };
-    co_await referrer.tree.visit(file_, wanted, visit);
+    co_await referrer.tree.visit(file_, visit, {.wanted = wanted, .memo = &memo_});
     for (const ReferredRun& run : std::exchange(runs, {})) co_await reclaim_zeroes(run);
   }
 }
@@ -170,7 +178,7 @@ Task<void> BulkReferences::clear_copied(const TableTree& tree) {
   const auto visit = [stride](std::size_t, std::span<std::byte> bytes) -> Result<bool> {
     return clear_flags(bytes, stride);
   };
-  return tree.visit(file_, nullptr, visit);
+  return tree.visit(file_, visit, {.memo = &memo_});
 }
 
 bool BulkReferences::refresh_table(std::span<std::byte> bytes) const {
@@ -221,7 +229,7 @@ Task<void> BulkReferences::refresh_copied(const TableTree& tree, EntryTable& l1)
   std::uint64_t block = 0;
   do {
     co_await load(block);
-    co_await tree.visit(file_, nullptr, visit);
+    co_await tree.visit(file_, visit, {.memo = &memo_});
     refresh_l1(l1);
     block = window_.next_block();
   } while (block < table_.size());

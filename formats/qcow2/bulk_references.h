@@ -72,6 +72,7 @@ class BulkReferences {
   Epochs& epochs_;
   ClusterAllocator& allocator_;
   RefcountWindow window_;
+  TableMemo memo_;
   bool current_ = false;  // the window is whole and as on disk
   // The window is whole and holds what apply() of this is going to write.
   const Referrer* prepared_ = nullptr;

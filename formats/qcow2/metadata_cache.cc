@@ -163,6 +163,7 @@ void MetadataCache::forget_all() {
   loading_.clear();
   cached_.clear();
   recency_.clear();
+  pool_ = std::make_shared<SlicePool>(slice_size_);  // the old one goes with its last slice
 }
 
 std::vector<FrozenSlice> MetadataCache::freeze() {

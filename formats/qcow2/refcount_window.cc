@@ -141,15 +141,16 @@ std::unexpected<Error> RefcountWindow::refuse(Change change, std::uint64_t clust
                                               std::uint64_t before) const {
   const std::uint64_t offset = cluster << header_.cluster_bits;
   if (change == Change::raise && before != 0) {
-    return fail(ErrorKind::too_large,
-                fmt::format("'{}': the cluster at offset {:#x} has {} references: refcounts of {} "
-                            "bits don't count more",
-                            file_.name(), offset, before, 1U << header_.refcount_order));
+    return fail(
+        ErrorKind::too_large,
+        fmt::format("the reference count of the cluster at offset {:#x} can't rise from {}: "
+                    "it has {} bits",
+                    offset, before, 1U << header_.refcount_order));
   }
   return fail(ErrorKind::corrupt_image,
-              fmt::format("'{}': the cluster at offset {:#x} has more references than its "
-                          "reference count of {}",
-                          file_.name(), offset, before));
+              fmt::format("the cluster at offset {:#x} has more references than its reference "
+                          "count of {}",
+                          offset, before));
 }
 
 Result<bool> RefcountWindow::change_block(Change change, std::uint64_t first, std::uint64_t count,

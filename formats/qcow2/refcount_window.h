@@ -36,7 +36,7 @@ class RefcountWindow {
   /// Adds or takes `by` for each of `count` clusters (indices) that the window shows; others are
   /// left out. Errors: too_large (a count would be over the maximum), corrupt_image (it would be
   /// below 0; or it is 0 already and is to be raised: something refers to a free cluster). After an
-  /// error what the window holds is not to be written. Returns whether a count is 0 now.
+  /// error, which names no file, what the window holds is not to be written. Returns whether a count is 0 now.
   Result<bool> change(Change change, std::uint64_t first, std::uint64_t count, std::uint64_t by);
 
   bool shows(std::uint64_t cluster) const noexcept {

@@ -42,13 +42,8 @@ Result<TableTree> TableTree::make(const Header& header, std::span<const std::uin
 // One pass over the tree: each worker reads a group, has it looked at, writes it, takes the next.
 class TableTree::Walk {
  public:
-  Walk(const TableTree& tree, File& file, std::function<bool(std::size_t)> wanted, Visit visit,
-       const CancelToken* cancel)
-      : tree_(tree),
-        file_(file),
-        wanted_(std::move(wanted)),
-        visit_(std::move(visit)),
-        cancel_(cancel) {}
+  Walk(const TableTree& tree, File& file, Visit visit, Pass pass)
+      : tree_(tree), file_(file), visit_(std::move(visit)), pass_(std::move(pass)) {}
 
   Task<void> run() {
     const std::size_t workers = std::min(kGroupsAtOnce, tree_.group_count());
@@ -77,16 +72,19 @@ class TableTree::Walk {
   }
   Task<void> work_until_done();
   Task<void> do_group(std::size_t group, std::byte* memory);
-  std::vector<Piece> pieces(std::size_t first, std::size_t last, std::byte* memory,
-                            const std::vector<bool>* changed) const;
+  std::span<std::byte> bytes_of(std::byte* memory, std::size_t index) const noexcept {
+    return {memory + index * tree_.table_size_, tree_.table_size_};
+  }
+  std::vector<Piece> pieces(std::size_t first, std::byte* memory,
+                            const std::vector<bool>& chosen) const;
+  Task<void> read_tables(std::size_t first, std::size_t count, std::byte* memory);
   Task<void> read_piece(Piece piece) { return read_zero_filled(file_, piece.offset, piece.bytes); }
   Task<void> write_piece(Piece piece) { return file_.write(piece.offset, piece.bytes); }
 
   const TableTree& tree_;
   File& file_;
-  std::function<bool(std::size_t)> wanted_;
   Visit visit_;
-  const CancelToken* cancel_;
+  Pass pass_;
   std::size_t next_group_ = 0;
   bool failed_ = false;
 };
@@ -97,58 +95,70 @@ Task<void> TableTree::Walk::work_until_done() {
       static_cast<std::byte*>(::operator new(tables * tree_.table_size_, std::align_val_t{4096})));
   while (!failed_ && next_group_ < tree_.group_count()) {
     const std::size_t group = next_group_++;
-    if (wanted_ && !wanted_(group)) continue;
-    if (cancel_ != nullptr) co_await cancel_->check();
+    if (pass_.wanted && !pass_.wanted(group)) continue;
+    if (pass_.cancel != nullptr) co_await pass_.cancel->check();
     co_await do_group(group, memory.get());
   }
 }
 
-// Tables [first, last) as requests: neighbours in the file together.
-std::vector<TableTree::Walk::Piece> TableTree::Walk::pieces(
-    std::size_t first, std::size_t last, std::byte* memory,
-    const std::vector<bool>* changed) const {
+// Chosen tables of a group as requests: neighbours in the file together.
+std::vector<TableTree::Walk::Piece> TableTree::Walk::pieces(std::size_t first, std::byte* memory,
+                                                            const std::vector<bool>& chosen) const {
   std::vector<Piece> found;
-  for (std::size_t i = first; i < last; ++i) {
-    if (changed != nullptr && !(*changed)[i - first]) continue;
-    std::byte* const at = memory + (i - first) * tree_.table_size_;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    if (!chosen[i]) continue;
+    const std::uint64_t place = tree_.tables_[first + i];
+    std::byte* const at = memory + i * tree_.table_size_;
     Piece* const piece = found.empty() ? nullptr : &found.back();
-    if (piece != nullptr && piece->offset + piece->bytes.size() == tree_.tables_[i] &&
+    if (piece != nullptr && piece->offset + piece->bytes.size() == place &&
         piece->bytes.data() + piece->bytes.size() == at) {
       piece->bytes = {piece->bytes.data(), piece->bytes.size() + tree_.table_size_};
     } else {
-      found.push_back({tree_.tables_[i], {at, tree_.table_size_}});
+      found.push_back({place, {at, tree_.table_size_}});
     }
   }
   return found;
 }
 
-Task<void> TableTree::Walk::do_group(std::size_t group, std::byte* memory) {
-  const std::size_t first = group * tree_.group_tables_;
-  const std::size_t last = std::min(first + tree_.group_tables_, tree_.tables_.size());
+Task<void> TableTree::Walk::read_tables(std::size_t first, std::size_t count, std::byte* memory) {
+  std::vector<bool> unknown(count, true);
+  for (std::size_t i = 0; pass_.memo != nullptr && i < count; ++i) {
+    const std::uint64_t place = tree_.tables_[first + i];
+    if (!pass_.memo->knows(place)) continue;
+    pass_.memo->recall(place, bytes_of(memory, i));
+    unknown[i] = false;
+  }
   const auto read_all = [&](TaskGroup& requests) -> Task<void> {
-    for (const Piece& piece : pieces(first, last, memory, nullptr)) {
+    for (const Piece& piece : pieces(first, memory, unknown)) {
       co_await requests.spawn(read_piece(piece));
     }
   };
   co_await with_group(kRequestsOfGroup, read_all);
-  std::vector<bool> changed(last - first);
-  for (std::size_t i = first; i < last; ++i) {
-    const std::span<std::byte> bytes(memory + (i - first) * tree_.table_size_, tree_.table_size_);
-    const Result<bool> visited = visit_(i, bytes);
-    if (!visited) co_await fail(visited.error().clone());
-    changed[i - first] = *visited;
+  for (std::size_t i = 0; pass_.memo != nullptr && i < count; ++i) {
+    if (unknown[i]) pass_.memo->remember(tree_.tables_[first + i], bytes_of(memory, i));
+  }
+}
+
+Task<void> TableTree::Walk::do_group(std::size_t group, std::byte* memory) {
+  const std::size_t first = group * tree_.group_tables_;
+  const std::size_t count = std::min(tree_.group_tables_, tree_.tables_.size() - first);
+  co_await read_tables(first, count, memory);
+  std::vector<bool> changed(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    changed[i] = co_await visit_(first + i, bytes_of(memory, i));
+    // Until it is written, and after a failure, nobody knows.
+    if (changed[i] && pass_.memo != nullptr) pass_.memo->forget(tree_.tables_[first + i]);
   }
   const auto write_all = [&](TaskGroup& requests) -> Task<void> {
-    for (const Piece& piece : pieces(first, last, memory, &changed)) {
+    for (const Piece& piece : pieces(first, memory, changed)) {
       co_await requests.spawn(write_piece(piece));
     }
   };
   co_await with_group(kRequestsOfGroup, write_all);
 }
 
-Task<void> TableTree::visit(File& file, std::function<bool(std::size_t)> wanted, Visit visit,
-                            const CancelToken* cancel) const {
-  Walk walk(*this, file, std::move(wanted), std::move(visit), cancel);
+Task<void> TableTree::visit(File& file, Visit visit, Pass pass) const {
+  Walk walk(*this, file, std::move(visit), std::move(pass));
   co_await walk.run();
 }
 

@@ -11,6 +11,7 @@
 #include "formats/qcow2/cluster_type.h"
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/table_batch.h"
+#include "formats/qcow2/table_memo.h"
 #include "io/cancel.h"
 #include "io/file.h"
 #include "io/task.h"
@@ -39,11 +40,14 @@ class TableTree {
 
   /// Shown a table; may change it, and returns whether it has.
   using Visit = std::function<Result<bool>(std::size_t table, std::span<std::byte> bytes)>;
-  /// Reads all tables, or those of the groups that are `wanted` (empty: all), several groups at
-  /// once, and writes back what was changed. Past the end of the file tables are zeroes.
-  /// Errors: io, cancelled (looked at before each group), the visitor's.
-  Task<void> visit(File& file, std::function<bool(std::size_t group)> wanted, Visit visit,
-                   const CancelToken* cancel = nullptr) const;
+  struct Pass {
+    std::function<bool(std::size_t group)> wanted = nullptr;  ///< null: all groups
+    const CancelToken* cancel = nullptr;                      ///< looked at before each group
+    TableMemo* memo = nullptr;  ///< what it knows is not read; it is told what is
+  };
+  /// Shows all tables of the wanted groups, several groups at once, and writes back what was
+  /// changed. Past the end of the file tables are zeroes. Errors: io, cancelled, the visitor's.
+  Task<void> visit(File& file, Visit visit, Pass pass) const;
 
  private:
   static constexpr std::size_t kGroupBytes = 1 * kMiB;
