@@ -244,6 +244,11 @@ Task<void> ClusterAllocator::discard(std::uint64_t first, std::uint64_t count) {
   co_await file_.discard(offset, length);
 }
 
+Task<void> ClusterAllocator::reclaim(std::uint64_t first, std::uint64_t count) {
+  next_ = std::min(next_, first);
+  return discard(first, count);
+}
+
 Task<std::uint64_t> ClusterAllocator::last_used_end() {
   std::uint64_t end = (file_size_ + header_.cluster_size() - 1) >> header_.cluster_bits;
   while (end > 0) {

@@ -53,6 +53,8 @@ class ClusterAllocator {
   void drop(std::uint64_t offset, bool discard = false) {
     drops_.push_back({index_of(offset), discard});
   }
+  /// Clusters that someone else has counted down to 0, on disk: gives their space back.
+  Task<void> reclaim(std::uint64_t first, std::uint64_t count);
   /// Told of every cluster whose last reference has gone.
   void on_free(std::function<void(std::uint64_t offset)> told) { on_free_ = std::move(told); }
 

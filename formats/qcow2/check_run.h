@@ -14,10 +14,6 @@
 
 namespace platter::qcow2 {
 
-/// Section "Refcount table entry": the offset, and what must be zero.
-inline constexpr std::uint64_t kRefcountTableOffsetMask = 0xfffffffffffffe00;
-inline constexpr std::uint64_t kRefcountTableReservedMask = 0x1ff;
-
 /// One check of one image. The header changes with what a repair changes in the file.
 struct CheckRun {
   Header& header;

@@ -13,14 +13,7 @@
 namespace platter::qcow2 {
 namespace {
 
-// Section "Snapshots", "Extra data". Version 3 needs the first two.
-struct DiskSnapshotExtra {
-  be64 vm_state_size;
-  be64 disk_size;
-  be64 icount;
-};
 constexpr std::uint32_t kExtraSizeMin = 16;
-constexpr std::uint32_t kExtraSizeMax = 1024;
 // QEMU counts places in a table with 31 bits.
 constexpr std::uint64_t kTableSpanMax = std::numeric_limits<std::int32_t>::max();
 
@@ -92,8 +85,8 @@ Task<SnapshotEntries> read_snapshot_entries(const Header& header, File& file, bo
   std::uint64_t kept = 0;  // bytes of a table without what is given up
   for (std::uint32_t i = 0; i < count; ++i) {
     SnapshotEntry entry = co_await read_entry(window, align_up(at, 8));
-    const std::uint32_t extra = std::min(entry.extra_data_size, kExtraSizeMax);
-    if (entry.extra_data_size > kExtraSizeMax) {
+    const std::uint32_t extra = std::min(entry.extra_data_size, kSnapshotExtraMax);
+    if (entry.extra_data_size > kSnapshotExtraMax) {
       if (!repair) {
         co_return fail(ErrorKind::too_large,
                        fmt::format("Too much extra metadata in snapshot table entry {}; 'check -r "
@@ -102,7 +95,7 @@ Task<SnapshotEntries> read_snapshot_entries(const Header& header, File& file, bo
       }
       messages.add(
           fmt::format("Discarding too much extra metadata in snapshot table entry {} ({} > {})", i,
-                      entry.extra_data_size, kExtraSizeMax));
+                      entry.extra_data_size, kSnapshotExtraMax));
       ++read.faults;
     }
     kept = align_up(kept, 8) + sizeof(DiskSnapshot) + extra + entry.id_size + entry.name_size;
@@ -139,7 +132,7 @@ Task<std::vector<std::byte>> make_snapshot_table(const Header& header, File& fil
   for (const SnapshotEntry& entry : entries) {
     DiskSnapshot disk{};
     co_await window.read(entry.place, std::as_writable_bytes(std::span(&disk, 1)));
-    const std::uint32_t had = std::min(entry.extra_data_size, kExtraSizeMax);
+    const std::uint32_t had = std::min(entry.extra_data_size, kSnapshotExtraMax);
     std::vector<std::byte> extra(std::max<std::size_t>(had, sizeof(DiskSnapshotExtra)));
     DiskSnapshotExtra defaults{};
     defaults.vm_state_size = std::uint32_t{disk.vm_state_size};

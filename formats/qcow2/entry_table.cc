@@ -37,6 +37,13 @@ void EntryTable::relocate(std::uint64_t offset, std::size_t count) {
   dirty_.clear();
 }
 
+void EntryTable::replace(std::uint64_t offset, std::vector<std::uint64_t> entries) {
+  offset_ = offset;
+  entries_ = std::move(entries);
+  moved_ = false;
+  dirty_.clear();
+}
+
 // The rest of the last granule belongs to the table's clusters, too.
 std::vector<std::byte> EntryTable::granule_bytes(std::size_t index) const {
   std::vector<std::byte> bytes(granule_);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -29,6 +30,9 @@ class EntryTable {
   void set(std::size_t index, std::uint64_t value);
   /// The table at a new place, with `count` entries; added ones are 0. All of it is unwritten.
   void relocate(std::uint64_t offset, std::size_t count);
+  /// Another table, which is on disk already.
+  void replace(std::uint64_t offset, std::vector<std::uint64_t> entries);
+  std::span<const std::uint64_t> entries() const noexcept { return entries_; }
 
   bool dirty() const noexcept { return moved_ || !dirty_.empty(); }
 

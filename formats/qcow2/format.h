@@ -134,11 +134,22 @@ struct DiskSnapshot {
   be32 extra_data_size;
 };
 static_assert(sizeof(DiskSnapshot) == 40);
+/// Section "Snapshots", "Extra data". From version 3 on the first two are there.
+struct DiskSnapshotExtra {
+  be64 vm_state_size;  // bytes
+  be64 disk_size;      // guest bytes
+  be64 icount;         // all ones: not recorded
+};
+static_assert(sizeof(DiskSnapshotExtra) == 24);
+inline constexpr std::uint32_t kSnapshotExtraMax = 1024;  // bytes
 
 /// L1 and L2 entries: what this points at has a refcount of exactly 1 and may be written in place.
 inline constexpr std::uint64_t kCopiedFlag = std::uint64_t{1} << 63;
 inline constexpr std::uint64_t kCompressedFlag = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t kZeroFlag = 1;
+/// Section "Refcount table entry": the offset, and what must be zero.
+inline constexpr std::uint64_t kRefcountTableOffsetMask = 0xfffffffffffffe00;
+inline constexpr std::uint64_t kRefcountTableReservedMask = 0x1ff;
 /// Host offsets in entries end below this.
 inline constexpr std::uint64_t kHostOffsetMax = std::uint64_t{1} << 56;
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "io/bytes.h"
+#include "io/check.h"
 #include "io/ring.h"
 
 namespace platter::qcow2 {
@@ -154,6 +155,15 @@ void MetadataCache::forget(std::uint64_t offset, std::uint64_t length) {
     dirty_.erase(at);
     cached_.erase(found);
   }
+}
+
+void MetadataCache::forget_all() {
+  PLATTER_CHECK(dirty_.empty());
+  for (const auto& [offset, loading] : loading_) loading->stale = true;
+  loading_.clear();
+  cached_.clear();
+  recency_.clear();
+  pool_ = std::make_shared<SlicePool>(slice_size_);  // the old one goes with its last slice
 }
 
 std::vector<FrozenSlice> MetadataCache::freeze() {

@@ -109,6 +109,10 @@ class MetadataCache {
   /// Forgets what is cached of a cluster that is no table any more, changes included.
   void forget(std::uint64_t offset, std::uint64_t length);
 
+  /// Forgets everything: tables are changed below. Gives the memory back, too.
+  /// REQUIRES: nothing is dirty.
+  void forget_all();
+
   bool has_dirty() const noexcept { return !dirty_.empty(); }
   /// Changes take more memory than they should.
   bool over_limit() const noexcept { return dirty_.size() > dirty_max_; }

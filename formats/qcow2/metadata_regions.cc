@@ -54,6 +54,19 @@ void MetadataRegions::remove_ranges(RegionKind kind) {
   std::erase_if(ranges_, [kind](const Range& range) { return range.kind == kind; });
 }
 
+void MetadataRegions::remove_range(RegionKind kind, std::uint64_t offset) {
+  std::erase_if(ranges_, [kind, offset](const Range& range) {
+    return range.kind == kind && range.begin == offset;
+  });
+}
+
+void MetadataRegions::replace_clusters(RegionKind kind, const std::vector<std::uint64_t>& offsets) {
+  std::erase_if(clusters_, [kind](std::uint64_t value) {
+    return (value & kKindMask) == static_cast<std::uint64_t>(kind);
+  });
+  add_clusters(kind, offsets);
+}
+
 std::optional<RegionKind> MetadataRegions::find(std::uint64_t offset,
                                                 std::uint64_t length) const noexcept {
   const std::uint64_t end = offset + length;

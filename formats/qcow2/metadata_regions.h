@@ -36,6 +36,9 @@ class MetadataRegions {
   /// Anything longer. Empty ranges are none.
   void add_range(RegionKind kind, std::uint64_t offset, std::uint64_t length);
   void remove_ranges(RegionKind kind);
+  void remove_range(RegionKind kind, std::uint64_t offset);
+  /// These tables in place of all of their kind.
+  void replace_clusters(RegionKind kind, const std::vector<std::uint64_t>& offsets);
 
   /// What a write of this range would destroy.
   std::optional<RegionKind> find(std::uint64_t offset, std::uint64_t length) const noexcept;

@@ -8,6 +8,7 @@
 #include "formats/qcow2/compress.h"
 #include "formats/qcow2/decompress.h"
 #include "formats/qcow2/preallocation_probe.h"
+#include "formats/qcow2/snapshots.h"
 #include "formats/qcow2/writing.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
@@ -130,7 +131,8 @@ Task<ImageInfo> Qcow2Image::info() {
     info.full_backing_file = referenced_path(filename_, *header_.backing_file);
     info.backing_format = header_.backing_format;
   }
-  for (const Snapshot& snapshot : co_await read_snapshots(header_, *file_)) {
+  const SnapshotTable table = co_await read_snapshots(header_, *file_);
+  for (const Snapshot& snapshot : table.snapshots) {
     info.snapshots.push_back(describe(snapshot));
   }
   info.qcow2 = describe(header_);
@@ -383,6 +385,41 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
     }
   };
   co_await with_group(kDecompressAtOnce, read_clusters);
+}
+
+Task<void> Qcow2Image::create_snapshot(NewSnapshot snapshot, const CancelToken* cancel) {
+  co_await check_writable();
+  Snapshots snapshots(*writing_, cancel);
+  co_await snapshots.create(std::move(snapshot));
+}
+
+Task<void> Qcow2Image::delete_snapshot(SnapshotKey key, const CancelToken* cancel) {
+  co_await check_writable();
+  Snapshots snapshots(*writing_, cancel);
+  co_await snapshots.remove(std::move(key));
+}
+
+Task<void> Qcow2Image::apply_snapshot(SnapshotKey key, const CancelToken* cancel) {
+  co_await check_writable();
+  Snapshots snapshots(*writing_, cancel);
+  co_await snapshots.apply(std::move(key));
+}
+
+Task<void> Qcow2Image::show_snapshot(SnapshotKey key) {
+  PLATTER_CHECK(!writing_ && map_);
+  const SnapshotTable table = co_await read_snapshots(header_, *file_);
+  const Snapshot* const found = find_snapshot(table.snapshots, key);
+  if (found == nullptr) co_await fail(ErrorKind::not_found, "Can't find snapshot");
+  if (found->disk_size > kMaxFileSize) {
+    co_await fail(ErrorKind::corrupt_image, "'" + filename_ + "': the disk size of snapshot '" +
+                                                found->name + "' is not possible");
+  }
+  auto map = std::make_unique<ClusterMap>(header_, *file_, data(), *cache_);
+  co_await map->load_l1(found->l1_table_offset, found->l1_size);
+  map_ = std::move(map);
+  header_.l1_table_offset = found->l1_table_offset;
+  header_.l1_size = found->l1_size;
+  header_.size = align_down(found->disk_size, kSectorSize);
 }
 
 Task<void> Qcow2Image::finish() {

@@ -16,6 +16,7 @@
 namespace platter::qcow2 {
 
 class Writing;
+struct NewSnapshot;
 
 /// Versions 2 and 3 with every feature but encryption.
 ///
@@ -62,6 +63,17 @@ class Qcow2Image final : public Image {
   Task<void> flush() override;
   Task<void> finish() override;
   Task<void> close() override;
+
+  /// Takes an internal snapshot, deletes one, or goes back to one: contents and size are then the
+  /// snapshot's. Each waits for the requests in flight, and is durable when it returns. What a
+  /// crash or an error leaves: see snapshots.h. Errors: read_only; those of Snapshots.
+  Task<void> create_snapshot(NewSnapshot snapshot, const CancelToken* cancel = nullptr);
+  Task<void> delete_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);
+  Task<void> apply_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);
+  /// From now on this read-only image is what it was when the snapshot was taken, in contents and
+  /// size. REQUIRES: read_only(), connected, no request in flight.
+  /// Errors: not_found, corrupt_image, io.
+  Task<void> show_snapshot(SnapshotKey key);
 
  private:
   Qcow2Image(std::unique_ptr<File> file, std::string filename, std::uint64_t memory_max);

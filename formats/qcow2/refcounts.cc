@@ -10,7 +10,6 @@
 namespace platter::qcow2 {
 namespace {
 
-constexpr std::uint64_t kBlockOffsetMask = 0xfffffffffffffe00;
 constexpr std::uint64_t kReadAhead = 256 * kKiB;
 
 }  // namespace
@@ -41,7 +40,7 @@ Task<void> Refcounts::load() {
 }
 
 std::uint64_t Refcounts::block_offset(std::uint64_t block) const noexcept {
-  return table_[block] & kBlockOffsetMask;
+  return table_[block] & kRefcountTableOffsetMask;
 }
 
 Task<std::shared_ptr<TableSlice>> Refcounts::slice_of(std::uint64_t cluster) {

@@ -52,6 +52,8 @@ class Writer {
 
   /// A cluster's last reference has gone.
   void on_free(std::uint64_t offset) noexcept;
+  /// Any cluster may have gone.
+  void forget_compressed_place() noexcept { compressed_at_ = 0; }
 
   /// REQUIRES: the range lies within the image. Errors: no_space, corrupt_image, io.
   Task<void> write(std::uint64_t offset, std::span<const std::byte> data);

@@ -72,7 +72,9 @@ Task<void> Writing::learn_regions() {
                std::uint64_t{header.refcount_table_clusters} << header.cluster_bits);
   co_await add(RegionKind::active_l1, header.l1_table_offset,
                std::uint64_t{header.l1_size} * sizeof(std::uint64_t));
-  for (const Snapshot& snapshot : co_await read_snapshots(header, file)) {
+  const SnapshotTable snapshots = co_await read_snapshots(header, file);
+  co_await add(RegionKind::snapshot_table, header.snapshots_offset, snapshots.size);
+  for (const Snapshot& snapshot : snapshots.snapshots) {
     co_await add(RegionKind::inactive_l1, snapshot.l1_table_offset,
                  std::uint64_t{snapshot.l1_size} * sizeof(std::uint64_t));
   }

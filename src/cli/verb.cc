@@ -7,8 +7,8 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 8> kVerbs = {&kBench,  &kCheck, &kCompare, &kConvert,
-                                                        &kCreate, &kInfo,  &kMap,     &kResize};
+  static constexpr std::array<const Verb*, 9> kVerbs = {
+      &kBench, &kCheck, &kCompare, &kConvert, &kCreate, &kInfo, &kMap, &kResize, &kSnapshot};
   return kVerbs;
 }
 

@@ -28,6 +28,7 @@ extern const Verb kCreate;
 extern const Verb kInfo;
 extern const Verb kMap;
 extern const Verb kResize;
+extern const Verb kSnapshot;
 
 /// All of them, by name.
 std::span<const Verb* const> verbs();
