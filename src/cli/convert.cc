@@ -32,7 +32,8 @@ constexpr Option kOptions[] = {
     {'c', "", "", "compress (qcow2)"},
     {'B', "", "FILE", "backing file of the target (qcow2): what it holds is not copied"},
     {'F', "", "FMT", "the backing file's format"},
-    {'l', "", "SNAPSHOT", "convert a snapshot (raw images have none)"},
+    {'l', "", "SNAPSHOT",
+     "what the source held then: its id or name, or snapshot.id=...,snapshot.name=..."},
     {'U', "force-share", "", "also where another process is writing to a source"},
     {0, "salvage", "", "go on after read errors: what can't be read becomes zeroes"},
     {0, "target-is-zero", "", "the existing target reads as zeroes"},
@@ -136,11 +137,6 @@ Result<void> check_format(const Arguments& arguments, const ConvertOptions& opti
   if (arguments.has("F") && raw) {
     return wrong("Backing file format not supported for file format 'raw'");
   }
-  if (arguments.has("l")) {
-    return wrong(
-        "Failed to load snapshot: Block format 'raw' used by device '' does not support "
-        "temporarily loading internal snapshots");
-  }
   if (arguments.has("bitmaps")) return wrong("Source lacks bitmap support");
   return {};
 }
@@ -202,6 +198,11 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   Result<void> done = parse_numbers(arguments, context, options);
   if (done) done = parse_caches(arguments, options);
   if (done) done = check_conflicts(arguments);
+  if (done && arguments.has("l")) {
+    Result<SnapshotKey> key = parse_snapshot(arguments.value("l"), context);
+    if (!key) return fail(std::move(key.error()));
+    options.snapshot = std::move(*key);
+  }
   if (!done) return fail(std::move(done.error()));
   if (arguments.positional().size() < 2) return wrong("Must specify image file name");
   options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);

@@ -21,6 +21,27 @@ Result<void> check_target_format(const std::string& format) {
   return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
 }
 
+Result<SnapshotKey> parse_snapshot(const std::string& text, const Context& context) {
+  if (!text.starts_with("snapshot.")) return SnapshotKey::id_or_name(text);
+  const Result<std::vector<CreateOption>> options = parse_create_options({text});
+  SnapshotKey key;
+  std::string unknown;
+  if (!options) return fail(options.error().clone());
+  for (const CreateOption& option : *options) {
+    if (option.name == "snapshot.id") {
+      key.id = option.value;
+    } else if (option.name == "snapshot.name") {
+      key.name = option.value;
+    } else if (unknown.empty()) {
+      unknown = option.name;
+    }
+  }
+  if (unknown.empty()) return key;
+  context.error(fmt::format("Invalid parameter '{}'", unknown));
+  return fail(ErrorKind::invalid_argument,
+              fmt::format("Failed in parsing snapshot param '{}'", text));
+}
+
 Result<bool> wants_json(const Arguments& arguments) {
   const std::string output = arguments.value("output", "human");
   if (output == "json") return true;

@@ -10,6 +10,7 @@
 
 #include "formats/image.h"
 #include "formats/open.h"
+#include "formats/snapshot_key.h"
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
 
@@ -25,6 +26,10 @@ std::optional<CacheMode> parse_cache_mode(std::string_view name);
 
 /// Whether images of this format can be made. Errors: unknown_format, in qemu-img's words.
 Result<void> check_target_format(const std::string& format);
+
+/// `-l`: "snapshot.id=ID,snapshot.name=NAME", one of these, or an id or name alone.
+/// Errors: invalid_argument, in qemu-img's words, after a line that says more.
+Result<SnapshotKey> parse_snapshot(const std::string& text, const Context& context);
 
 /// Whether `--output` asks for JSON. Errors: invalid_argument, in qemu-img's words.
 Result<bool> wants_json(const Arguments& arguments);

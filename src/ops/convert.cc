@@ -10,6 +10,7 @@
 #include "src/ops/backing.h"
 #include "src/ops/concat_image.h"
 #include "src/ops/qcow2_target.h"
+#include "src/ops/snapshot.h"
 #include "src/ops/target.h"
 
 namespace platter {
@@ -70,6 +71,13 @@ Task<void> Conversion::open_sources() {
                                              "Could not open '" + name + "'");
     for (const FileId& id : files_of_chain(*opened.image)) source_ids_.push_back(id);
     parts.push_back(std::move(opened.image));
+  }
+  if (options_.snapshot) {
+    if (parts.size() > 1) {
+      co_await fail(ErrorKind::unsupported, "No support for concatenating multiple snapshot");
+    }
+    co_await in_context(show_snapshot(*parts.front(), *options_.snapshot),
+                        "Failed to load snapshot");
   }
   source_ = co_await ConcatImage::make(std::move(parts));
 }

@@ -9,6 +9,7 @@
 
 #include "formats/open.h"
 #include "formats/qcow2/create_options.h"
+#include "formats/snapshot_key.h"
 #include "io/cancel.h"
 #include "io/file_attributes.h"
 #include "src/ops/copy_engine.h"
@@ -27,6 +28,8 @@ struct ConvertOptions {
   std::string source_format;         ///< empty: by content
   CacheUse source_cache = CacheUse::direct_if_possible;
   bool force_share = false;
+  /// What the source held when this was taken, in the size that it had then.
+  std::optional<SnapshotKey> snapshot;
 
   std::string target;
   std::string target_format = "raw";
