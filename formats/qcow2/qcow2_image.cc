@@ -107,6 +107,10 @@ Task<void> Qcow2Image::make_writable() {
   if (header_.incompatible(kCorruptBit)) {
     co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
   }
+  if (header_.bitmaps && header_.autoclear(kBitmapsBit)) {
+    co_await fail(ErrorKind::unsupported,
+                  "'" + filename_ + "' has persistent bitmaps, which are not kept up to date yet");
+  }
   if (!header_.incompatible(kDirtyBit)) co_return;
   // Whoever wrote it last left the counts behind.
   const CheckReport report = co_await check_refcounts(
