@@ -125,7 +125,10 @@ Result<std::uint64_t> Planner::map_some(std::uint64_t guest, std::uint64_t lengt
     add_data(guest_cluster, run->first, count);
     next = run->end;
     const std::uint64_t bytes = std::min(length - done, count << header_.cluster_bits);
-    data_end_ = (run->first << header_.cluster_bits) + bytes;
+    // QEMU writes whole subclusters.
+    const std::uint64_t unit =
+        header_.extended_l2() ? header_.cluster_size() / kSubclusters : header_.cluster_size();
+    data_end_ = (run->first << header_.cluster_bits) + align_up(bytes, unit);
     done += bytes;
   }
   return done;

@@ -30,13 +30,18 @@ Task<void> Writing::grow(std::uint64_t size, ResizeOptions options) {
     co_await fail(ErrorKind::too_large, "Failed to grow the L1 table: File too large");
   }
   co_await grow_l1((size + covered - 1) >> map.table_bits());
+  const std::uint64_t shown = image.backing() != nullptr ? image.backing()->virtual_size() : 0;
   // What the last cluster holds behind the old end was nobody's business so far.
   const std::uint64_t old_end = std::min(size, align_up(old_size, cluster_size));
   if (old_end > old_size) {
-    co_await writer.write_zeroes(old_size, old_end - old_size, ZeroMode::may_unmap);
+    const Mapping tail = co_await map.find(old_size, old_end - old_size);
+    const bool zero = tail.kind == MappingKind::zero ||
+                      (tail.kind == MappingKind::unallocated && shown <= old_size);
+    if (!zero || tail.length < old_end - old_size) {
+      co_await writer.write_zeroes(old_size, old_end - old_size, ZeroMode::may_unmap);
+    }
   }
   // A longer backing file must not show.
-  const std::uint64_t shown = image.backing() != nullptr ? image.backing()->virtual_size() : 0;
   const std::uint64_t hidden_end = align_up(std::min(shown, size), cluster_size);
   if (options.preallocation == Preallocation::off && hidden_end > old_end) {
     co_await writer.write_zeroes(old_end, hidden_end - old_end, ZeroMode::may_unmap);

@@ -19,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from conformance.differences import DIFFERENCES
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
-VERBS = ("usage", "bench", "check", "create", "info", "map", "resize", "compare", "convert", "snapshot")
+VERBS = (
+    "usage", "bench", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert", "snapshot",
+)
 TIMEOUT_S = 60
 
 

@@ -19,6 +19,7 @@
 #include "tests/support/file_targets.h"
 #include "tests/support/random_ops.h"
 #include "tests/support/run_command.h"
+#include "tests/support/shared_file.h"
 
 namespace platter::test {
 namespace {
@@ -114,40 +115,6 @@ void run_sequence(Ring& ring, const OpenFile& open_file, std::uint64_t seed, Ste
   ASSERT_TRUE(ring.run(image->close()));
 }
 
-/// A file whose contents outlive it.
-class Shared final : public File {
- public:
-  explicit Shared(File& file) : file_(file) {}
-  const std::string& name() const noexcept override { return file_.name(); }
-  const FileTraits& traits() const noexcept override { return file_.traits(); }
-  Task<std::uint64_t> size() override { return file_.size(); }
-  Task<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) override {
-    return file_.read(offset, into);
-  }
-  Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override {
-    return file_.write(offset, data);
-  }
-  Task<void> flush() override { return file_.flush(); }
-  Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override {
-    return file_.write_zeroes(offset, length, mode);
-  }
-  Task<void> discard(std::uint64_t offset, std::uint64_t length) override {
-    return file_.discard(offset, length);
-  }
-  Task<void> truncate(std::uint64_t size) override { return file_.truncate(size); }
-  Task<void> allocate(std::uint64_t offset, std::uint64_t length) override {
-    return file_.allocate(offset, length);
-  }
-  Task<std::vector<Extent>> extents(std::uint64_t offset, std::uint64_t length,
-                                    std::size_t count_max) override {
-    return file_.extents(offset, length, count_max);
-  }
-  Task<void> close() override { co_return; }
-
- private:
-  File& file_;
-};
-
 constexpr std::uint64_t kAlignments[] = {1, 512, 4096};
 
 TEST(RawRandom, AgreesWithAModelInMemory) {
@@ -156,7 +123,8 @@ TEST(RawRandom, AgreesWithAModelInMemory) {
   for (const std::uint64_t alignment : kAlignments) {
     MemoryFile file;
     run_sequence(
-        *ring, [&] { return std::make_unique<Shared>(file); }, seed, {.alignment = alignment}, 600);
+        *ring, [&] { return std::make_unique<SharedFile>(file); }, seed, {.alignment = alignment},
+        600);
   }
 }
 
@@ -365,7 +333,8 @@ TEST(RawRandom, ACrashLosesNothingThatWasFlushed) {
     for (std::uint64_t round = 0; round < 8; ++round) {
       SCOPED_TRACE("round " + std::to_string(round) + ", alignment " + std::to_string(alignment));
       CrashFile file;
-      const auto image = ring->run(RawImage::open(std::make_unique<Shared>(file), "image")).value();
+      const auto image =
+          ring->run(RawImage::open(std::make_unique<SharedFile>(file), "image")).value();
       History history((Bytes()));
       RandomSteps random(seed + round,
                          {.size_max = 32 * kKiB, .length_max = 6000, .alignment = alignment});

@@ -6,6 +6,7 @@ A case that is listed and does not differ fails, so that the list stays true.
 
 _ABSENT = "a target that could not be made is not left behind"
 _TEXT = "the message says more, or says what was wrong"
+_NO_TABLE = "no L2 table is made where there is nothing to cut off"
 _OBJECTS = "no --object and --image-opts yet: with the formats that need them"
 
 DIFFERENCES = {
@@ -22,6 +23,24 @@ DIFFERENCES = {
     "bench/begins_*": ({"stderr"}, _TEXT),
     "bench/offset_3G": ({"stderr"}, _TEXT),
     "bench/offset_2147483648": ({"stderr"}, _TEXT),
+    "create_qcow2/metadata_513": ({"blocks"}, "the hole of the last cluster stays one"),
+    "create_qcow2/over_5": ({"stderr"}, "the message ends its line"),
+    "create_qcow2/over_6": ({"stderr"}, "the message ends its line"),
+    "create_qcow2/over_19": ({"stderr"}, "the message ends its line"),
+    "create_qcow2/over_41": ({"stderr"}, "names with a protocol are refused"),
+    "create_qcow2/existing_9": ({"stderr"}, _TEXT),
+    "create_qcow2/existing_26": ({"stderr"}, "names with a protocol are refused"),
+    "create_qcow2/existing_28": ({"stderr"}, "encrypted images can't be made yet"),
+    "create_qcow2/existing_29": ({"stderr"}, "encrypted images can't be made yet"),
+    "create_qcow2/existing_30": ({"stderr"}, "encrypted images can't be made yet"),
+    "resize/qcow2_2": ({"files"}, "a file ends with a whole cluster"),
+    "resize/qcow2_8": ({"files"}, _NO_TABLE),
+    "resize/qcow2_9": ({"files"}, _NO_TABLE),
+    "resize/qcow2_12": ({"blocks"}, "the hole of the last cluster stays one"),
+    "resize/qcow2_13": ({"files"}, "places in another order"),
+    "resize/qcow2_14": ({"files"}, "places in another order"),
+    "resize/qcow2_21": ({"files"}, "a file ends with a whole cluster"),
+    "resize/qcow2_22": ({"files"}, _NO_TABLE),
     "create/size_7E": ({"files"}, _ABSENT),
     "create/o_size_is_7E": ({"files"}, _ABSENT),
     "create/*size_*9223372036854775296": ({"files"}, _ABSENT),

@@ -58,4 +58,14 @@ CASES = (
         ("resize/link", {"t": "64K 0+4K", "a": "-> t"}, ["resize -f raw a 1M"]),
         ("resize/huge_then_back", {"a": "4K 0+4K"}, ["resize -f raw a 1P", "resize -f raw --shrink a 4K"]),
     ]
+    + [
+        (f"resize/qcow2_{n}", {"a": f"qcow2 {size}"}, [f"resize {words}"])
+        for n, (size, words) in enumerate((
+            ("1M", "a 2M"), ("1M", "a +1M"), ("1M", "a 100G"), ("1M", "a 1P"), ("1M", "a 8E"), ("1M", "a 513"), ("1M", "a +513"),
+            ("1M", "a 512K"), ("1M", "--shrink a 512K"), ("1M", "--shrink a -512K"), ("1M", "--shrink a 0"), ("1M", "a 1M"),
+            ("1M", "--preallocation=metadata a 3M"), ("1M", "--preallocation=falloc a 3M"), ("1M", "--preallocation=full a 3M"),
+            ("1M", "--preallocation=metadata a 1M"), ("1M", "--preallocation=full --shrink a 512K"), ("1M", "-f qcow2 a 2M"),
+            ("1M", "-f raw a 2M"), ("1M", "-q a 2M"), ("1000", "a 2M"), ("0", "a 2M"), ("1G", "--shrink a 1M"),
+        ))
+    ]
 )
