@@ -67,10 +67,11 @@ Task<void> Snapshots::give_up(Space space) {
   }
 }
 
-// All of the clusters, so that nothing shows of what they held.
+// What lies behind the bytes in their last cluster is read by nobody: it may stay a hole.
 Task<void> Snapshots::write_new(ClusterRun run, std::span<const std::byte> bytes) {
   if (run.count == 0) co_return;
-  const std::size_t length = run.count << w_.header.cluster_bits;
+  const std::uint64_t block = std::min<std::uint64_t>(w_.header.cluster_size(), 4 * kKiB);
+  const std::size_t length = align_up(bytes.size(), block);
   const Buffer buffer = co_await Ring::current().buffers().acquire(length);
   std::memcpy(buffer.data(), bytes.data(), bytes.size());
   std::memset(buffer.data() + bytes.size(), 0, length - bytes.size());

@@ -54,42 +54,46 @@ Task<void> Writer::write_zeroes(std::uint64_t offset, std::uint64_t length, Zero
 // Less than a cluster, within one.
 Task<void> Writer::zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
   if (length == 0) co_return;
-  if (p_.header.extended_l2()) {
-    const std::uint64_t end = offset + length;
-    // A subcluster that is zeroes already, around the edge, becomes one as a whole.
-    std::uint64_t begin_whole = align_down(offset, granule());
-    std::uint64_t end_whole = align_up(end, granule());
-    const bool head = co_await reads_as_zero(begin_whole, std::min(end, begin_whole + granule()));
-    if (!head) begin_whole = align_up(offset, granule());
-    const bool tail = co_await reads_as_zero(std::max(offset, end_whole - granule()), end_whole);
-    if (!tail) end_whole = align_down(end, granule());
-    bool done = false;
-    if (begin_whole < end_whole) {
-      done = co_await zero_subclusters(begin_whole, end_whole - begin_whole);
-    }
-    if (done) {
-      if (begin_whole > offset) co_await write_zero_bytes(offset, begin_whole - offset);
-      if (end > end_whole) co_await write_zero_bytes(end_whole, end - end_whole);
-      co_return;
-    }
-  }
+  const std::uint64_t end = offset + length;
+  const Zeroed zeroed = co_await zero_edge_in_entry(offset, end, mode);
+  if (zeroed.begin > offset) co_await write_zero_bytes(offset, zeroed.begin - offset);
+  if (zeroed.end < end) co_await write_zero_bytes(zeroed.end, end - zeroed.end);
+}
+
+// What of [offset, end) an entry can say is zeroes; empty, at `end`, where it can't. What lies
+// around must be zeroes, and stay so until the entry says so: others write there.
+Task<Writer::Zeroed> Writer::zero_edge_in_entry(std::uint64_t offset, std::uint64_t end,
+                                                ZeroMode mode) {
+  if (p_.epochs.over_limit()) co_await p_.epochs.commit();
   const std::uint64_t begin = align_down(offset, cluster_size());
-  const bool zero_already = co_await reads_as_zero(begin, begin + cluster_size());
-  if (!zero_already) {
-    co_await write_zero_bytes(offset, length);
-  } else if (p_.header.version >= 3) {
-    co_await remove(begin, begin + cluster_size(),
-                    mode == ZeroMode::may_unmap ? Removal::zero_unmap : Removal::zero_keep);
+  RangeLock::Guard guard(locks_, begin, cluster_size(), /*exclusive=*/true);
+  co_await guard.acquired();
+  co_await p_.epochs.check_usable();
+  if (p_.header.extended_l2()) {
+    // A subcluster that is zeroes already, around the edge, becomes one as a whole.
+    std::uint64_t whole_begin = align_down(offset, granule());
+    std::uint64_t whole_end = align_up(end, granule());
+    const bool head = co_await reads_as_zero(whole_begin, std::min(end, whole_begin + granule()));
+    if (!head) whole_begin = align_up(offset, granule());
+    const bool tail = co_await reads_as_zero(std::max(offset, whole_end - granule()), whole_end);
+    if (!tail) whole_end = align_down(end, granule());
+    if (whole_begin < whole_end) {
+      const bool done = co_await zero_subclusters(whole_begin, whole_end - whole_begin);
+      if (done) co_return Zeroed{.begin = whole_begin, .end = whole_end};
+    }
   }
+  const bool zero_already = co_await reads_as_zero(begin, begin + cluster_size());
+  if (!zero_already) co_return Zeroed{.begin = end, .end = end};
+  if (p_.header.version >= 3) {
+    co_await remove_guarded(begin, begin + cluster_size(),
+                            mode == ZeroMode::may_unmap ? Removal::zero_unmap : Removal::zero_keep);
+  }
+  co_return Zeroed{.begin = offset, .end = end};
 }
 
 // Whole subclusters of one cluster, by their bits; false where the entry has none.
+// REQUIRES: the cluster is locked.
 Task<bool> Writer::zero_subclusters(std::uint64_t offset, std::uint64_t length) {
-  if (p_.epochs.over_limit()) co_await p_.epochs.commit();
-  RangeLock::Guard guard(locks_, align_down(offset, cluster_size()), cluster_size(),
-                         /*exclusive=*/true);
-  co_await guard.acquired();
-  co_await p_.epochs.check_usable();
   {
     const EntryRef look = co_await entry_to_look_at(offset);
     if (look.slice && look.get().compressed()) co_return false;
@@ -165,6 +169,12 @@ Task<std::uint64_t> Writer::remove_in_slice(std::uint64_t begin, std::uint64_t e
   RangeLock::Guard guard(locks_, begin, stop - begin, /*exclusive=*/true);
   co_await guard.acquired();
   co_await p_.epochs.check_usable();
+  co_await remove_guarded(begin, stop, how);
+  co_return stop;
+}
+
+// REQUIRES: the clusters are locked, and one slice of an L2 table knows them all.
+Task<void> Writer::remove_guarded(std::uint64_t begin, std::uint64_t stop, Removal how) {
   if (p_.header.autoclear(kRawDataFileBit)) {
     const std::uint64_t limit = std::min(stop, p_.image.virtual_size());
     if (limit > begin) {
@@ -183,7 +193,7 @@ Task<std::uint64_t> Writer::remove_in_slice(std::uint64_t begin, std::uint64_t e
     any = removed_entry(entry, how).has_value();
   }
   look.slice.reset();
-  if (!any) co_return stop;
+  if (!any) co_return;
   const EntryRef ref = co_await p_.tables.entry_for_write(begin);
   for (std::size_t i = 0; i < count; ++i) {
     EntryRef at = ref;
@@ -196,7 +206,6 @@ Task<std::uint64_t> Writer::remove_in_slice(std::uint64_t begin, std::uint64_t e
     const bool keeps_place = how == Removal::zero_keep && !entry.compressed();
     if (!keeps_place) drop_contents(entry, /*discard=*/true);
   }
-  co_return stop;
 }
 
 }  // namespace platter::qcow2

@@ -126,15 +126,21 @@ ordered_json to_json(const ImageInfo& info) {
   return json;
 }
 
+// As printf pads it: by bytes, whatever they show.
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(text.size(), width), ' ');
+  return text;
+}
+
 }  // namespace
 
 std::string snapshot_list(const std::vector<SnapshotInfo>& snapshots) {
   std::string text = fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE",
                                  "DATE", "VM CLOCK", "ICOUNT");
   for (const SnapshotInfo& snapshot : snapshots) {
-    text += fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", snapshot.id, snapshot.name,
-                        human_size(snapshot.vm_state_size), local_date(snapshot.date_sec),
-                        vm_clock(snapshot.vm_clock_nsec),
+    text += padded(snapshot.id, 10) + padded(snapshot.name, 17);
+    text += fmt::format("{:>8}{:>20}{:>13}{:>11}\n", human_size(snapshot.vm_state_size),
+                        local_date(snapshot.date_sec), vm_clock(snapshot.vm_clock_nsec),
                         snapshot.icount ? std::to_string(*snapshot.icount) : "");
   }
   return text;

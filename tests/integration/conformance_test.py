@@ -6,6 +6,7 @@ conformance_test.py [-v] [TEXT...]: only cases whose names hold a text; -v shows
 
 import fnmatch
 import importlib
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from conformance.differences import DIFFERENCES
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
-VERBS = ("usage", "bench", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert")
+VERBS = (
+    "usage", "bench", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert", "snapshot",
+)
 TIMEOUT_S = 60
 
 
@@ -31,12 +34,37 @@ def make(folder, name, what):
     elif what.startswith("-> "):
         os.symlink(what[3:], path)
     elif what.startswith("qcow2 "):
-        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", path, what[6:]], check=True)
+        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", name, *what.split()[1:]], check=True, cwd=folder)
     else:
         write_layout(path, what)
 
 
-def state_of(folder):
+def is_qcow2(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"QFI\xfb"
+
+
+def contents_of_qcow2(path):
+    """What an image holds, wherever: size, contents and faults, and those of its snapshots but for their dates."""
+
+    def ask(*words):
+        done = subprocess.run([QEMU_IMG, *words], capture_output=True)
+        return done.returncode, done.stdout
+
+    def contents(*options):
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path)) as raw:
+            code, _ = ask("convert", "-O", "raw", *options, path, raw.name)
+            return code, digest_of(raw.name)
+
+    info = json.loads(ask("info", "--output=json", path)[1])
+    snapshots = [
+        {key: snapshot[key] for key in snapshot if not key.startswith("date")} for snapshot in info.get("snapshots", ())
+    ]
+    each = [contents("-l", "snapshot.id=" + snapshot["id"]) for snapshot in snapshots]
+    return info["virtual-size"], contents(), ask("check", path)[0], snapshots, each
+
+
+def state_of(folder, by_contents):
     """Every name in the folder, hidden ones too: what it is, its contents, and blocks."""
     state, blocks = {}, {}
     for entry in os.scandir(os.fsencode(folder)):
@@ -44,6 +72,8 @@ def state_of(folder):
             state[entry.name] = os.readlink(entry.path)
         elif entry.is_file():
             state[entry.name] = (*digest_of(entry.path), oct(entry.stat().st_mode))
+            if by_contents and is_qcow2(entry.path):
+                state[entry.name] = contents_of_qcow2(entry.path)
             blocks[entry.name] = entry.stat().st_blocks * 512
         else:
             state[entry.name] = "folder"
@@ -65,13 +95,14 @@ def run_all(tool, folder, commands):
 
 def comparable(text):
     """Without what no two runs have in common: which steps of progress are seen depends on the pieces'
-    sizes, and a benchmark's time on everything."""
+    sizes, a benchmark's time on everything, and a snapshot's date on the moment."""
 
     def summary(match):
         steps = [float(step) for step in re.findall(r"\((.*?)/100%\)", match[0])]
         order = "rising" if steps == sorted(steps) else "falling"
         return f"<{order} from {steps[0]:.2f} to {'100' if steps[-1] == 100 else 'less'}>"
 
+    text = re.sub(r"(?<= B )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?=\d\d:)", "<now> ", text)
     text = re.sub(r"(?<=Run completed in )\d+\.\d{3}(?= seconds\.\n)", "<time>", text)
     return re.sub(r"(?: {4}\(\d+\.\d\d/100%\)\r)+", summary, text)
 
@@ -93,16 +124,18 @@ def compare_runs(ours, theirs):
 
 def run_case(case, tools):
     """The differences of one case."""
-    _, files, commands = case
+    name, files, commands = case
+    # Where dates are written, and where clusters are taken, no two programs agree.
+    by_contents = name.startswith("snapshot/")
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.
         folder = tempfile.mkdtemp(prefix="it.")
         try:
-            for name, what in files.items():
-                make(folder, name, what)
+            for file, what in files.items():
+                make(folder, file, what)
             printed = run_all(tool, folder, commands)
-            results.append((printed, *state_of(folder)))
+            results.append((printed, *state_of(folder, by_contents)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     (ours, state, blocks), (theirs, their_state, their_blocks) = results
