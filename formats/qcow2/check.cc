@@ -212,14 +212,7 @@ Task<CheckReport> check_refcounts(Header& header, File& file, CheckOptions optio
   co_return co_await checker.check();
 }
 
-Task<Header> read_header_for_check(File& file) {
-  std::array<std::byte, kSectorSize> start{};
-  const std::size_t count = co_await file.read(0, start);
-  const std::size_t size = co_await header_area(std::span(start).first(count));
-  std::vector<std::byte> area(size);
-  const std::size_t available = co_await file.read(0, area);
-  co_return parse_header(std::span(area).first(available), HeaderUse::check);
-}
+Task<Header> read_header_for_check(File& file) { return read_header(file, HeaderUse::check); }
 
 Task<void> mark_consistent(Header& header, File& file) {
   if ((header.incompatible_features & kBrokenBits) == 0) co_return;

@@ -81,19 +81,10 @@ void Encoder::add_fields() {
   disk.magic = kMagic;
   disk.version = header_.version;
   disk.cluster_bits = header_.cluster_bits;
-  disk.size = header_.size;
   disk.crypt_method = static_cast<std::uint32_t>(header_.crypt_method);
-  disk.l1_size = header_.l1_size;
-  disk.l1_table_offset = header_.l1_table_offset;
-  disk.refcount_table_offset = header_.refcount_table_offset;
-  disk.refcount_table_clusters = header_.refcount_table_clusters;
-  disk.nb_snapshots = header_.snapshot_count;
-  disk.snapshots_offset = header_.snapshots_offset;
+  update_header(header_, disk);
   const auto fields = std::as_bytes(std::span(&disk, 1));
   if (header_.version == 2) return add(fields.first(kVersion2HeaderLength));
-  disk.incompatible_features = header_.incompatible_features;
-  disk.compatible_features = header_.compatible_features;
-  disk.autoclear_features = header_.autoclear_features;
   disk.refcount_order = header_.refcount_order;
   disk.header_length =
       static_cast<std::uint32_t>(sizeof(DiskHeader) + header_.unknown_fields.size());

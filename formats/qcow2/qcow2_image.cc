@@ -7,6 +7,7 @@
 #include "formats/qcow2/check.h"
 #include "formats/qcow2/compress.h"
 #include "formats/qcow2/decompress.h"
+#include "formats/qcow2/header_sector.h"
 #include "formats/qcow2/preallocation_probe.h"
 #include "formats/qcow2/snapshots.h"
 #include "formats/qcow2/writing.h"
@@ -25,15 +26,6 @@ constexpr std::size_t kCompressAtOnce = 16;
 // Of metadata, in memory: 4 KiB of an L2 table stand for 32 MiB of 64 KiB clusters.
 constexpr std::size_t kSliceMax = 4 * kKiB;
 constexpr std::uint64_t kCacheMax = 32 * kMiB;
-
-Task<Header> read_header(File& file) {
-  std::array<std::byte, kSectorSize> start{};
-  const std::size_t count = co_await file.read(0, start);
-  const std::size_t size = co_await header_area(std::span(start).first(count));
-  std::vector<std::byte> area(size);
-  const std::size_t available = co_await file.read(0, area);
-  co_return parse_header(std::span(area).first(available));
-}
 
 SnapshotInfo describe(const Snapshot& snapshot) {
   SnapshotInfo info{.id = snapshot.id,

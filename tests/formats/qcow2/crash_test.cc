@@ -18,11 +18,10 @@
 #include <gtest/gtest.h>
 
 #include "formats/qcow2/qcow2_image.h"
-#include "formats/raw/raw_image.h"
 #include "io/bytes.h"
-#include "io/memory_file.h"
 #include "io/ring.h"
 #include "io/task_group.h"
+#include "tests/formats/qcow2/open_on.h"
 #include "tests/support/crash_file.h"
 #include "tests/support/random_ops.h"
 #include "tests/support/run_command.h"
@@ -127,30 +126,18 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
     data_->before_flush([this] { look_at_some(); });
   }
 
-  Task<std::unique_ptr<Qcow2Image>> open(std::unique_ptr<File> file, std::unique_ptr<File> data,
-                                         bool writable) {
-    auto image = co_await Qcow2Image::open(std::move(file), "image", 4 * kMiB);
-    std::unique_ptr<Image> backing;
-    if (GetParam().backing) {
-      auto below = std::make_unique<MemoryFile>("backing");
-      co_await below->write(0, backing_);
-      backing = co_await RawImage::open(std::move(below), "backing");
-    }
-    co_await image->connect(std::move(backing), std::move(data), writable);
-    co_return image;
-  }
   Task<std::unique_ptr<Qcow2Image>> open_live() {
     auto file = std::make_unique<test::SharedFile>(*file_);
     std::unique_ptr<File> data;
     if (data_) data = std::make_unique<test::SharedFile>(*data_);
-    return open(std::move(file), std::move(data), /*writable=*/true);
+    return open_on(std::move(file), std::move(data), backing_, /*writable=*/true);
   }
 
   Task<Bytes> guest_contents(Disk image_disk, Disk data_disk) {
     std::unique_ptr<CrashFile> data;
     if (data_) data = std::make_unique<CrashFile>(std::move(data_disk));
-    const auto image = co_await open(std::make_unique<CrashFile>(std::move(image_disk)),
-                                     std::move(data), /*writable=*/false);
+    const auto image = co_await open_on(std::make_unique<CrashFile>(std::move(image_disk)),
+                                        std::move(data), backing_, /*writable=*/false);
     Bytes bytes(image->virtual_size());
     const Result<void> done = co_await image->read(0, bytes).result();
     co_await image->close();

@@ -11,10 +11,9 @@
 #include <gtest/gtest.h>
 
 #include "formats/qcow2/qcow2_image.h"
-#include "formats/raw/raw_image.h"
 #include "io/bytes.h"
-#include "io/memory_file.h"
 #include "io/ring.h"
+#include "tests/formats/qcow2/open_on.h"
 #include "tests/support/crash_file.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/random_ops.h"
@@ -115,7 +114,7 @@ class Qcow2Fault : public testing::TestWithParam<FaultSet> {
   void SetUp() override {
     if (!test::have_program("qemu-img")) GTEST_SKIP() << "qemu-img is not installed";
     ring_ = Ring::create().value();
-    backing_ = test::random_bytes(kSize / 2, 99);
+    if (GetParam().backing) backing_ = test::random_bytes(kSize / 2, 99);
     std::vector<std::string> create{"qemu-img", "create", "-q", "-f", "qcow2"};
     if (*GetParam().options != '\0') create.insert(create.end(), {"-o", GetParam().options});
     if (GetParam().backing) {
@@ -137,21 +136,10 @@ class Qcow2Fault : public testing::TestWithParam<FaultSet> {
     disk_ = file_->live();
   }
 
-  Task<std::unique_ptr<Qcow2Image>> open_on(std::unique_ptr<File> file) {
-    auto image = co_await Qcow2Image::open(std::move(file), "image", 4 * kMiB);
-    std::unique_ptr<Image> backing;
-    if (GetParam().backing) {
-      auto below = std::make_unique<MemoryFile>("backing");
-      co_await below->write(0, backing_);
-      backing = co_await RawImage::open(std::move(below), "backing");
-    }
-    co_await image->connect(std::move(backing), nullptr, /*writable=*/true);
-    co_return image;
-  }
   std::unique_ptr<Qcow2Image> open() {
     auto shared = std::make_unique<test::SharedFile>(*file_);
-    return ring_->run(open_on(std::make_unique<test::FaultyFile>(std::move(shared), plan_)))
-        .value();
+    auto faulty = std::make_unique<test::FaultyFile>(std::move(shared), plan_);
+    return ring_->run(open_on(std::move(faulty), nullptr, backing_, /*writable=*/true)).value();
   }
 
   Task<Bytes> read_all(Image& image) {
