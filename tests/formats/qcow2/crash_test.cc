@@ -3,9 +3,6 @@
 //
 // PLATTER_CRASH_STATES=N looks at some N states instead of the few that CI has time for
 // (scripts/crash-sim). PLATTER_SEED=N replays.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -26,8 +23,8 @@
 #include "io/memory_file.h"
 #include "io/ring.h"
 #include "io/task_group.h"
-#include "io/unique_fd.h"
 #include "tests/support/crash_file.h"
+#include "tests/support/disk_files.h"
 #include "tests/support/random_ops.h"
 #include "tests/support/run_command.h"
 #include "tests/support/shared_file.h"
@@ -52,53 +49,6 @@ struct CrashSet {
 void PrintTo(const CrashSet& set, std::ostream* stream) { *stream << set.name; }
 
 constexpr std::uint64_t kBackingSize = 300 * kKiB + 512;
-
-// What a sparse file holds.
-Disk disk_of(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto size = static_cast<std::uint64_t>(::lseek(fd.get(), 0, SEEK_END));
-  Disk disk(size);
-  Bytes piece;
-  for (off_t at = 0; (at = ::lseek(fd.get(), at, SEEK_DATA)) >= 0;) {
-    const off_t end = ::lseek(fd.get(), at, SEEK_HOLE);
-    piece.resize(static_cast<std::size_t>(end - at));
-    EXPECT_EQ(::pread(fd.get(), piece.data(), piece.size(), at),
-              static_cast<ssize_t>(piece.size()));
-    disk.write(static_cast<std::uint64_t>(at), piece);
-    at = end;
-  }
-  return disk;
-}
-
-// Calls `take(offset, bytes)` for all that is not a hole.
-template <class Take>
-void for_each_extent(const Disk& disk, Take take) {
-  Bytes piece;
-  for (const Extent& extent : disk.extents(0, disk.size(), 1 << 20)) {
-    if (!extent.data) continue;
-    piece.resize(extent.length);
-    disk.read(extent.offset, piece);
-    take(extent.offset, piece);
-  }
-}
-
-void write_file(const std::string& path, const Disk& disk) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(disk.size())), 0);
-  for_each_extent(disk, [&](std::uint64_t offset, const Bytes& bytes) {
-    EXPECT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)),
-              static_cast<ssize_t>(bytes.size()));
-  });
-}
-
-std::size_t hash_of(const Disk& disk) {
-  std::size_t hash = disk.size();
-  for_each_extent(disk, [&](std::uint64_t offset, const Bytes& bytes) {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    hash = hash * 1'000'003 + offset * 31 + std::hash<std::string_view>()(text);
-  });
-  return hash;
-}
 
 // What the guest may see after a crash: for each sector, and the size, any of these.
 class Versions {
@@ -149,7 +99,7 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
       backing_ = test::random_bytes(kBackingSize, 99);
       Disk backing;
       backing.write(0, backing_);
-      write_file(folder_ / "backing", backing);
+      test::write_disk(folder_ / "backing", backing);
       std::copy_n(backing_.begin(), std::min(backing_.size(), model_.size()), model_.begin());
       create.insert(create.end(), {"-b", folder_ / "backing", "-F", "raw"});
     }
@@ -157,13 +107,13 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
     const auto made = test::run_command({.argv = create});
     ASSERT_TRUE(made.ok()) << made.err;
     file_ = std::make_unique<CrashFile>(
-        disk_of(path_),
+        test::read_disk(path_),
         test::CrashFileOptions{
             .name = "image", .yields_max = 3, .seed = random_(), .discarded = std::byte{0xd5}});
     file_->before_flush([this] { look_at_some(); });
     if (!set.data_file) return;
     data_ = std::make_unique<CrashFile>(
-        disk_of(data_path_),
+        test::read_disk(data_path_),
         test::CrashFileOptions{.name = "data", .yields_max = 3, .seed = random_()});
     data_->before_flush([this] { look_at_some(); });
   }
@@ -225,18 +175,18 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
   void look_at(const CrashPlan& plan, const CrashPlan& data_plan) {
     const Disk state = file_->crash_state(plan);
     const Disk data = data_ ? data_->crash_state(data_plan) : Disk();
-    if (!seen_.insert(hash_of(state) * 31 + hash_of(data)).second) return;
+    if (!seen_.insert(test::hash_of(state) * 31 + test::hash_of(data)).second) return;
     ++states_;
     const std::string what = to_string(plan) + " " + what_;
-    write_file(path_, state);
-    if (data_) write_file(data_path_, data);
+    test::write_disk(path_, state);
+    if (data_) test::write_disk(data_path_, data);
     const auto repaired =
         test::run_command("qemu-img", "check", "-f", "qcow2", "-r", "leaks", path_);
     EXPECT_EQ(repaired.exit_code, 0) << what << "\n" << repaired.out << repaired.err;
     const Bytes seen = read_crashed(state, data, what);
     EXPECT_EQ(versions_.impossible(seen), "") << what;
-    const Disk after = disk_of(path_);
-    if (HasFailure() || hash_of(after) == hash_of(state)) return;
+    const Disk after = test::read_disk(path_);
+    if (HasFailure() || test::hash_of(after) == test::hash_of(state)) return;
     ++repaired_;
     const auto again = test::run_command("qemu-img", "check", "-f", "qcow2", path_);
     EXPECT_EQ(again.exit_code, 0) << what << "\n" << again.out << again.err;
