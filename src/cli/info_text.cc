@@ -138,7 +138,7 @@ std::string snapshot_list(const std::vector<SnapshotInfo>& snapshots) {
   std::string text = fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE",
                                  "DATE", "VM CLOCK", "ICOUNT");
   for (const SnapshotInfo& snapshot : snapshots) {
-    text += padded(snapshot.id, 10) + padded(snapshot.name, 17);
+    text += padded(snapshot.id, 9) + ' ' + padded(snapshot.name, 16) + ' ';
     text += fmt::format("{:>8}{:>20}{:>13}{:>11}\n", human_size(snapshot.vm_state_size),
                         local_date(snapshot.date_sec), vm_clock(snapshot.vm_clock_nsec),
                         snapshot.icount ? std::to_string(*snapshot.icount) : "");

@@ -23,10 +23,10 @@
 #include "io/task_group.h"
 #include "tests/formats/qcow2/open_on.h"
 #include "tests/support/crash_file.h"
+#include "tests/support/disk_files.h"
 #include "tests/support/random_ops.h"
 #include "tests/support/run_command.h"
 #include "tests/support/shared_file.h"
-#include "tests/support/sparse_file.h"
 #include "tests/support/temp_dir.h"
 
 namespace platter::qcow2 {
@@ -48,15 +48,6 @@ struct CrashSet {
 void PrintTo(const CrashSet& set, std::ostream* stream) { *stream << set.name; }
 
 constexpr std::uint64_t kBackingSize = 300 * kKiB + 512;
-
-std::size_t hash_of(const Disk& disk) {
-  std::size_t hash = disk.size();
-  test::for_each_extent(disk, [&](std::uint64_t offset, const Bytes& bytes) {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    hash = hash * 1'000'003 + offset * 31 + std::hash<std::string_view>()(text);
-  });
-  return hash;
-}
 
 // What the guest may see after a crash: for each sector, and the size, any of these.
 class Versions {
@@ -107,7 +98,7 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
       backing_ = test::random_bytes(kBackingSize, 99);
       Disk backing;
       backing.write(0, backing_);
-      test::write_sparse(folder_ / "backing", backing);
+      test::write_disk(folder_ / "backing", backing);
       std::copy_n(backing_.begin(), std::min(backing_.size(), model_.size()), model_.begin());
       create.insert(create.end(), {"-b", folder_ / "backing", "-F", "raw"});
     }
@@ -115,13 +106,13 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
     const auto made = test::run_command({.argv = create});
     ASSERT_TRUE(made.ok()) << made.err;
     file_ = std::make_unique<CrashFile>(
-        test::read_sparse(path_),
+        test::read_disk(path_),
         test::CrashFileOptions{
             .name = "image", .yields_max = 3, .seed = random_(), .discarded = std::byte{0xd5}});
     file_->before_flush([this] { look_at_some(); });
     if (!set.data_file) return;
     data_ = std::make_unique<CrashFile>(
-        test::read_sparse(data_path_),
+        test::read_disk(data_path_),
         test::CrashFileOptions{.name = "data", .yields_max = 3, .seed = random_()});
     data_->before_flush([this] { look_at_some(); });
   }
@@ -171,18 +162,18 @@ class Qcow2Crash : public testing::TestWithParam<CrashSet> {
   void look_at(const CrashPlan& plan, const CrashPlan& data_plan) {
     const Disk state = file_->crash_state(plan);
     const Disk data = data_ ? data_->crash_state(data_plan) : Disk();
-    if (!seen_.insert(hash_of(state) * 31 + hash_of(data)).second) return;
+    if (!seen_.insert(test::hash_of(state) * 31 + test::hash_of(data)).second) return;
     ++states_;
     const std::string what = to_string(plan) + " " + what_;
-    test::write_sparse(path_, state);
-    if (data_) test::write_sparse(data_path_, data);
+    test::write_disk(path_, state);
+    if (data_) test::write_disk(data_path_, data);
     const auto repaired =
         test::run_command("qemu-img", "check", "-f", "qcow2", "-r", "leaks", path_);
     EXPECT_EQ(repaired.exit_code, 0) << what << "\n" << repaired.out << repaired.err;
     const Bytes seen = read_crashed(state, data, what);
     EXPECT_EQ(versions_.impossible(seen), "") << what;
-    const Disk after = test::read_sparse(path_);
-    if (HasFailure() || hash_of(after) == hash_of(state)) return;
+    const Disk after = test::read_disk(path_);
+    if (HasFailure() || test::hash_of(after) == test::hash_of(state)) return;
     ++repaired_;
     const auto again = test::run_command("qemu-img", "check", "-f", "qcow2", path_);
     EXPECT_EQ(again.exit_code, 0) << what << "\n" << again.out << again.err;

@@ -15,11 +15,11 @@
 #include "io/ring.h"
 #include "tests/formats/qcow2/open_on.h"
 #include "tests/support/crash_file.h"
+#include "tests/support/disk_files.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/random_ops.h"
 #include "tests/support/run_command.h"
 #include "tests/support/shared_file.h"
-#include "tests/support/sparse_file.h"
 #include "tests/support/temp_dir.h"
 
 namespace platter::qcow2 {
@@ -120,7 +120,7 @@ class Qcow2Fault : public testing::TestWithParam<FaultSet> {
     if (GetParam().backing) {
       Disk below;
       below.write(0, backing_);
-      test::write_sparse(folder_ / "backing", below);
+      test::write_disk(folder_ / "backing", below);
       create.insert(create.end(), {"-b", folder_ / "backing", "-F", "raw"});
     }
     create.insert(create.end(), {path_, std::to_string(kSize)});
@@ -128,7 +128,7 @@ class Qcow2Fault : public testing::TestWithParam<FaultSet> {
     start_.assign(kSize, std::byte{0});
     if (GetParam().backing) std::ranges::copy(backing_, start_.begin());
     // Something is there already: data, and a hole.
-    file_ = std::make_unique<CrashFile>(test::read_sparse(path_));
+    file_ = std::make_unique<CrashFile>(test::read_disk(path_));
     const auto image = open();
     ASSERT_TRUE(ring_->run(write_bytes(*image, 3'000, 120'000)));
     std::ranges::copy(test::random_bytes(120'000, 123'000), start_.begin() + 3'000);
@@ -160,7 +160,7 @@ class Qcow2Fault : public testing::TestWithParam<FaultSet> {
   }
 
   void judge(const std::string& what) {
-    test::write_sparse(path_, file_->live());
+    test::write_disk(path_, file_->live());
     const auto repaired = test::run_command("qemu-img", "check", "-q", "-r", "leaks", path_);
     EXPECT_EQ(repaired.exit_code, 0) << what << repaired.out << repaired.err;
     const auto again = test::run_command("qemu-img", "check", "-q", path_);
