@@ -6,8 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/qcow2/create.h"
 #include "io/check.h"
 #include "src/cli/arguments.h"
+#include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
 
@@ -43,8 +45,13 @@ void try_words(const std::vector<std::string>& words) {
   if (arguments) PLATTER_CHECK(arguments->positional().size() <= words.size());
   const Result<std::vector<CreateOption>> options = parse_create_options(words);
   if (options) {
-    const Result<RawCreateArguments> raw = parse_raw_options(*options);
-    if (raw) (void)preallocation_of(*raw);
+    CreateOptionValues raw = CreateOptionValues::of_format("raw");
+    if (raw.set(*options)) (void)raw_preallocation_of(raw);
+    CreateOptionValues values = CreateOptionValues::of_format("qcow2");
+    if (values.set(*options)) {
+      const Result<qcow2::CreateOptions> made = qcow2_options_of(values);
+      if (made && qcow2::check(*made)) (void)qcow2::plan_image(*made);
+    }
   }
   (void)asks_for_help(words);
 }
