@@ -36,13 +36,13 @@ bool clear_flags(std::span<std::byte> bytes, std::size_t stride) {
 }  // namespace
 
 BulkReferences::BulkReferences(const Header& header, File& file, const EntryTable& refcount_table,
-                               Epochs& epochs, ClusterAllocator& allocator)
+                               Epochs& epochs, ClusterAllocator& allocator, std::size_t memory_max)
     : header_(header),
       file_(file),
       table_(refcount_table),
       epochs_(epochs),
       allocator_(allocator),
-      window_(header, file, refcount_table, kMemoryMax),
+      window_(header, file, refcount_table, memory_max),
       memo_(header.cluster_size()) {}
 
 Task<void> BulkReferences::load(std::uint64_t first_block) {
@@ -116,6 +116,7 @@ Task<void> BulkReferences::change_window(Referrer& referrer, Change change,
 }
 
 Task<void> BulkReferences::verify(Referrer& referrer, Change change, const CancelToken* cancel) {
+  current_ = false;
   std::uint64_t block = 0;
   do {
     co_await load(block);
@@ -127,6 +128,7 @@ Task<void> BulkReferences::verify(Referrer& referrer, Change change, const Cance
 
 Task<void> BulkReferences::apply(Referrer& referrer, Change change) {
   std::uint64_t block = 0;
+  std::vector<bool> freed_tables(change == Change::lower ? referrer.tree.tables().size() : 0);
   do {
     if (std::exchange(prepared_, nullptr) != &referrer) {
       co_await load(block);
@@ -134,14 +136,19 @@ Task<void> BulkReferences::apply(Referrer& referrer, Change change) {
     }
     co_await window_.write();
     current_ = window_.whole();
-    if (change == Change::lower) co_await reclaim(referrer);
+    if (change == Change::lower) co_await reclaim(referrer, freed_tables);
     block = window_.next_block();
   } while (block < table_.size());
+  for (std::size_t i = 0; i < freed_tables.size(); ++i) {
+    if (!freed_tables[i]) continue;
+    co_await allocator_.reclaim(referrer.tree.tables()[i] >> header_.cluster_bits, 1);
+  }
   co_await epochs_.commit();
 }
 
-// Once nothing on disk refers to them, neither their contents nor a crash matter any more.
-Task<void> BulkReferences::reclaim(const Referrer& referrer) {
+// Once nothing on disk refers to them, neither their contents nor a crash matter any more. But the
+// tables are needed for the other parts of the counts.
+Task<void> BulkReferences::reclaim(const Referrer& referrer, std::vector<bool>& freed_tables) {
   for (const ReferredRun& run : referrer.others) co_await reclaim_zeroes(run);
   if (!freed_) co_return;
   std::vector<ReferredRun> runs;
@@ -149,7 +156,8 @@ Task<void> BulkReferences::reclaim(const Referrer& referrer) {
     if (!in_window(referrer.reach[group])) continue;
     const auto wanted = [group](std::size_t candidate) { return candidate == group; };
     const auto visit = [&](std::size_t table, std::span<std::byte> bytes) -> Result<bool> {
-      runs.push_back({referrer.tree.tables()[table] >> header_.cluster_bits, 1});
+      const std::uint64_t own = referrer.tree.tables()[table] >> header_.cluster_bits;
+      if (window_.shows(own) && window_.get(own) == 0) freed_tables[table] = true;
       const auto take = [&](ReferredRun run) -> Result<void> {
         runs.push_back(run);
         return {};

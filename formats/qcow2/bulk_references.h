@@ -26,20 +26,20 @@ struct Referrer {
 };
 
 /// For operations that have the image to themselves, with no changes in the cache, which they make
-/// forget everything when they are done. Tables are read at most a few times, blocks of refcounts
-/// are kept in memory, up to 40 MiB: with more than that the tree is looked at once for each part
-/// of the counts that it refers to.
+/// forget everything when they are done. Regular tables are read once, others a few times. Blocks of
+/// refcounts are kept in memory as far as they may: if that is not all of them, a tree is looked at
+/// once for each part of the counts that it refers to.
 ///
 /// Belongs to its image's ring.
 class BulkReferences {
  public:
   using Change = RefcountWindow::Change;
 
-  /// All outlive this.
+  /// `memory_max` bytes for refcount blocks; tables take some 16 MiB at most. All outlive this.
   BulkReferences(const Header& header, File& file, const EntryTable& refcount_table, Epochs& epochs,
-                 ClusterAllocator& allocator);
+                 ClusterAllocator& allocator, std::size_t memory_max);
 
-  /// Finds out whether the change can be made; writes nothing. Errors: too_large (a count has no
+  /// Finds out whether the change can be made, by the counts on disk; writes nothing. Errors: too_large (a count has no
   /// room), corrupt_image (a count is too small, an entry is impossible), cancelled, io.
   Task<void> verify(Referrer& referrer, Change change, const CancelToken* cancel = nullptr);
   /// Makes it and waits until it is durable. What nothing refers to any more is given back to the
@@ -53,11 +53,9 @@ class BulkReferences {
   Task<void> refresh_copied(const TableTree& tree, EntryTable& l1);
 
  private:
-  static constexpr std::size_t kMemoryMax = 40 * kMiB;
-
   Task<void> load(std::uint64_t first_block);
   Task<void> change_window(Referrer& referrer, Change change, const CancelToken* cancel);
-  Task<void> reclaim(const Referrer& referrer);
+  Task<void> reclaim(const Referrer& referrer, std::vector<bool>& freed_tables);
   Task<void> reclaim_zeroes(ReferredRun run);
   Result<void> change_table(Referrer& referrer, Change change, std::size_t table,
                             std::span<const std::byte> bytes);

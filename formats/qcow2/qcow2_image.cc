@@ -385,19 +385,19 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
 
 Task<void> Qcow2Image::create_snapshot(NewSnapshot snapshot, const CancelToken* cancel) {
   co_await check_writable();
-  Snapshots snapshots(*writing_, cancel);
+  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
   co_await snapshots.create(std::move(snapshot));
 }
 
 Task<void> Qcow2Image::delete_snapshot(SnapshotKey key, const CancelToken* cancel) {
   co_await check_writable();
-  Snapshots snapshots(*writing_, cancel);
+  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
   co_await snapshots.remove(std::move(key));
 }
 
 Task<void> Qcow2Image::apply_snapshot(SnapshotKey key, const CancelToken* cancel) {
   co_await check_writable();
-  Snapshots snapshots(*writing_, cancel);
+  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
   co_await snapshots.apply(std::move(key));
 }
 

@@ -65,8 +65,8 @@ class Qcow2Image final : public Image {
   Task<void> close() override;
 
   /// Takes an internal snapshot, deletes one, or goes back to one: contents and size are then the
-  /// snapshot's. Each waits for the requests in flight, and is durable when it returns. What a
-  /// crash or an error leaves: see snapshots.h. Errors: read_only; those of Snapshots.
+  /// snapshot's. Other requests wait meanwhile; of a write that is in flight, a part may come before.
+  /// Durable when it returns. What a crash or an error leaves: see snapshots.h. Errors: read_only; those of Snapshots.
   Task<void> create_snapshot(NewSnapshot snapshot, const CancelToken* cancel = nullptr);
   Task<void> delete_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);
   Task<void> apply_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);

@@ -127,6 +127,9 @@ Task<void> Snapshots::create_in(Space& space, NewSnapshot wanted) {
   snapshot.icount = 0;  // as qemu-img has it
   table.snapshots.push_back(std::move(snapshot));
   std::vector<std::byte> bytes = co_await encode_snapshots(table.snapshots);
+  Referrer referrer{.tree = co_await TableTree::make(header, active(), w_.file.name())};
+  // Where counts are wrong what is free is not known, either.
+  co_await references_.verify(referrer, Change::raise, cancel_);
   const std::uint64_t l1_size = header.l1_size * kEntry;
   space.l1 = co_await take(l1_size);
   space.table = co_await take(bytes.size());
@@ -134,7 +137,6 @@ Task<void> Snapshots::create_in(Space& space, NewSnapshot wanted) {
   bytes = co_await encode_snapshots(table.snapshots);
   co_await settle();
 
-  Referrer referrer{.tree = co_await TableTree::make(header, active(), w_.file.name())};
   co_await references_.verify(referrer, Change::raise, cancel_);
   co_await write_new(space.l1, encode_l1(active()));
   co_await write_new(space.table, bytes);
@@ -181,15 +183,19 @@ Task<void> Snapshots::remove_in(Space& space, SnapshotKey key) {
   const std::uint32_t l1_size = found->l1_size;
   table.snapshots.erase(table.snapshots.begin() + (found - table.snapshots.data()));
   const std::vector<std::byte> bytes = co_await encode_snapshots(table.snapshots);
-  space.table = co_await take(bytes.size());
-  co_await settle();
-
   EntryTable l1(kSectorSize);
   co_await l1.load(w_.file, l1_offset, l1_size, "L1 table of the snapshot");
   Referrer removed{.tree = co_await TableTree::make(header, l1.entries(), w_.file.name())};
+  co_await check_tables(removed.tree);
   removed.others = {clusters_of(l1_offset, l1_size * kEntry),
                     clusters_of(header.snapshots_offset, table.size)};
   co_await references_.verify(removed, Change::lower, cancel_);
+  if (!bytes.empty()) {
+    space.table = co_await take(bytes.size());
+    co_await settle();
+    co_await references_.verify(removed, Change::lower, cancel_);
+  }
+
   co_await write_new(space.table, bytes);
   co_await w_.epochs.commit();
   const ClusterRun published = std::exchange(space, {}).table;
@@ -232,9 +238,14 @@ Task<void> Snapshots::apply_in(Space& space, SnapshotKey key) {
   std::vector<std::uint64_t> l1 = co_await l1_to_apply(*found);
   Referrer shown{.tree = co_await TableTree::make(header, l1, w_.file.name())};
   co_await check_tables(shown.tree);
+  if (shown.tree.has_duplicates()) {
+    co_await fail(ErrorKind::corrupt_image,
+                  "'" + w_.file.name() + "': the snapshot uses an L2 table in two places");
+  }
   Referrer replaced{.tree = co_await TableTree::make(header, active(), w_.file.name())};
   replaced.others = {clusters_of(header.l1_table_offset, header.l1_size * kEntry)};
   co_await references_.verify(replaced, Change::lower, cancel_);
+  co_await references_.verify(shown, Change::raise, cancel_);
   space.l1 = co_await take(l1.size() * kEntry);
   co_await settle();
 
@@ -272,18 +283,15 @@ Task<std::vector<std::uint64_t>> Snapshots::l1_to_apply(Snapshot snapshot) {
   co_return entries;
 }
 
-// Tables that are going to be written must be nothing else.
+// What a snapshot calls its L2 tables is going to be written, or given up: it must be nothing else.
 Task<void> Snapshots::check_tables(const TableTree& tree) {
-  for (std::size_t i = 0; i < tree.tables().size(); ++i) {
-    const std::uint64_t table = tree.tables()[i];
+  for (const std::uint64_t table : tree.tables()) {
     const auto other = w_.regions.find(table, w_.header.cluster_size());
-    const bool wrong = other && *other != RegionKind::active_l2;
-    if (!wrong && tree.weight(i) == 1) continue;
+    if (!other || *other == RegionKind::active_l2) continue;
     co_await fail(
         ErrorKind::corrupt_image,
         fmt::format("'{}': an L2 table of the snapshot, at offset {:#x}, overlaps with {}",
-                    w_.file.name(), table,
-                    wrong ? to_string(*other) : std::string_view("another one")));
+                    w_.file.name(), table, to_string(*other)));
   }
 }
 

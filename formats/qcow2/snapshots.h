@@ -37,11 +37,12 @@ struct NewSnapshot {
 /// Belongs to its image's ring.
 class Snapshots {
  public:
-  explicit Snapshots(Writing& writing, const CancelToken* cancel = nullptr)
+  /// `counts_memory_max` bytes for refcounts: more only saves time.
+  Snapshots(Writing& writing, std::size_t counts_memory_max, const CancelToken* cancel)
       : w_(writing),
         cancel_(cancel),
         references_(writing.header, writing.file, writing.refcounts.table(), writing.epochs,
-                    writing.allocator) {}
+                    writing.allocator, counts_memory_max) {}
 
   /// Errors: unsupported (an external data file), too_large (a count, the table or an id has no
   /// room), no_space, corrupt_image, cancelled, io.

@@ -11,8 +11,8 @@
 namespace platter {
 
 /// Each is durable when it returns; on an error, a cancellation or a crash the image is as before or
-/// as after it. The image is open for writing and its other requests wait meanwhile. Listing them:
-/// Image::info().
+/// as after it. The image is open for writing; its other requests wait meanwhile, and of a write that
+/// is in flight a part may come before. Listing them: Image::info().
 ///
 /// Errors of all: unsupported (the format, or this image, has none), read_only, corrupt_image,
 /// cancelled, io.

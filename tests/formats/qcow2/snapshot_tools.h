@@ -40,7 +40,8 @@ struct Contents {
 struct SnapshotSet {
   std::string name;
   CreateOptions options;
-  bool compressed = false;  ///< write some clusters in compressed form
+  bool compressed = false;              ///< write some clusters in compressed form
+  std::uint64_t memory_max = 4 * kMiB;  ///< bytes; the least, and counts are looked at in parts
 };
 inline void PrintTo(const SnapshotSet& set, std::ostream* stream) { *stream << set.name; }
 
@@ -54,8 +55,9 @@ inline std::vector<SnapshotSet> snapshot_sets() {
   std::vector<SnapshotSet> sets;
   sets.push_back({"default", sized(600 * kKiB, 64 * kKiB)});
   sets.push_back({"c512", sized(200 * kKiB, 512)});
+  sets.push_back({"c512_in_parts", sized(200 * kKiB, 512), false, 4 * kKiB});
   sets.push_back({"compressed", sized(300 * kKiB, 4 * kKiB), true});
-  sets.push_back({"c512_rc64", sized(100 * kKiB, 512)});
+  sets.push_back({"c512_rc64", sized(100 * kKiB, 512), true, 1});
   sets.back().options.refcount_bits = 64;
   sets.push_back({"c4k_rc2", sized(300 * kKiB, 4 * kKiB)});
   sets.back().options.refcount_bits = 2;
@@ -103,13 +105,15 @@ class SnapshotRig {
     model_ = {.active = Bytes(options.size), .snapshots = {}};
   }
 
-  static Task<std::unique_ptr<Qcow2Image>> open(std::unique_ptr<File> file, bool writable) {
-    auto image = co_await Qcow2Image::open(std::move(file), "image", 4 * kMiB);
+  static Task<std::unique_ptr<Qcow2Image>> open(std::unique_ptr<File> file, bool writable,
+                                                std::uint64_t memory_max = 4 * kMiB) {
+    auto image = co_await Qcow2Image::open(std::move(file), "image", memory_max);
     co_await image->connect(nullptr, nullptr, writable);
     co_return image;
   }
-  std::unique_ptr<Qcow2Image> open(bool writable = true) {
-    auto image = run(open(std::make_unique<platter::test::SharedFile>(*file_), writable));
+  std::unique_ptr<Qcow2Image> open(bool writable = true, std::uint64_t memory_max = 4 * kMiB) {
+    auto file = std::make_unique<platter::test::SharedFile>(*file_);
+    auto image = run(open(std::move(file), writable, memory_max));
     EXPECT_TRUE(image) << image.error().message();
     return image ? std::move(*image) : nullptr;
   }

@@ -52,8 +52,9 @@ std::vector<Operation> operations() {
 }
 
 // Opens, does it, closes.
-Task<void> perform(std::unique_ptr<File> file, const Operation& operation) {
-  const auto image = co_await SnapshotRig::open(std::move(file), /*writable=*/true);
+Task<void> perform(std::unique_ptr<File> file, const Operation& operation,
+                   std::uint64_t memory_max) {
+  const auto image = co_await SnapshotRig::open(std::move(file), /*writable=*/true, memory_max);
   Result<void> done = co_await operation.run(*image).result();
   Result<void> closed = co_await image->close().result();
   co_await std::move(done);
@@ -127,8 +128,8 @@ TEST_P(SnapshotsCrash, ACrashAtAnyMomentLeavesTheOldStateOrTheNew) {
       for (int i = 0; i < 6; ++i) take(CrashPlan::random(rig.seed()));
     };
     file.before_flush(look);
-    const Result<void> done =
-        rig.run(perform(std::make_unique<platter::test::SharedFile>(file), operation));
+    const Result<void> done = rig.run(perform(std::make_unique<platter::test::SharedFile>(file),
+                                              operation, GetParam().memory_max));
     const bool no_room = !done && done.error().kind() == ErrorKind::too_large;
     if (!done && !(no_room && GetParam().options.refcount_bits == 2)) {
       ADD_FAILURE() << operation.name << ": " << done.error().message();
@@ -163,8 +164,8 @@ TEST_P(SnapshotsCrash, AnErrorOfAnyOperationLeavesTheOldStateOrTheNew) {
       FaultPlan plan;
       plan.at(n, fault);
       auto shared = std::make_unique<platter::test::SharedFile>(rig.file());
-      const Result<void> done =
-          rig.run(perform(std::make_unique<FaultyFile>(std::move(shared), plan), operation));
+      const Result<void> done = rig.run(perform(
+          std::make_unique<FaultyFile>(std::move(shared), plan), operation, GetParam().memory_max));
       failed = plan.faults() > 0;
       SCOPED_TRACE(std::string(operation.name) + ", operation " + std::to_string(n));
       if (!failed) EXPECT_GT(n, 10U);
