@@ -34,7 +34,8 @@ def make(folder, name, what):
     elif what.startswith("-> "):
         os.symlink(what[3:], path)
     elif what.startswith("qcow2 "):
-        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", name, *what.split()[1:]], check=True, cwd=folder)
+        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", *what.split()[1:-1], "--", name, what.split()[-1]],
+                       check=True, cwd=folder)
     else:
         write_layout(path, what)
 
