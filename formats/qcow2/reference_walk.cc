@@ -105,7 +105,7 @@ class ReferenceWalk final : L1Visitor {
   Task<std::vector<SharedRange>> find_snapshot_tables();
   Task<void> visit_snapshot(const SharedRange& range, bool only_note);
   Task<void> count_active_again();
-  Result<void> count_encryption_header();
+  void count_encryption_header();
   Task<void> count_bitmaps();
   Task<void> count_bitmap_entries(const SharedRange& range);
   Task<void> count_refcount_blocks();
@@ -480,15 +480,9 @@ Task<void> ReferenceWalk::count_active_again() {
 }
 
 // Section "Full disk encryption header pointer".
-Result<void> ReferenceWalk::count_encryption_header() {
-  for (const UnknownExtension& extension : header_.unknown_extensions) {
-    if (extension.type != kExtensionCryptHeader) continue;
-    if (extension.data.size() < 2 * kWord) {
-      return fail(ErrorKind::corrupt_image, "the encryption header's extension is too short");
-    }
-    count_range(table_word(extension.data, 0), table_word(extension.data, 1));
-  }
-  return {};
+void ReferenceWalk::count_encryption_header() {
+  const auto& crypt = header_.crypt_header;
+  if (crypt) count_range(crypt->offset, crypt->length);
 }
 
 Task<void> ReferenceWalk::count_bitmaps() {
@@ -575,7 +569,7 @@ Task<void> ReferenceWalk::count_all() {
   co_await count_snapshots();
   count_range(header_.refcount_table_offset,
               std::uint64_t{header_.refcount_table_clusters} << header_.cluster_bits);
-  co_await count_encryption_header();
+  count_encryption_header();
   co_await count_bitmaps();
   co_await count_refcount_blocks();
 }
