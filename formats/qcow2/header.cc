@@ -177,7 +177,9 @@ Result<void> Parser::read_features() {
     if ((header_.incompatible_features & mask & ~kKnownIncompatible) == 0) continue;
     names += (names.empty() ? "" : ", ") + feature_name(bit);
   }
-  if (!names.empty()) return unsupported("Unsupported qcow2 feature(s): " + names);
+  // By the bits, not by the names: an image may give a feature an empty one.
+  if ((header_.incompatible_features & ~kKnownIncompatible) != 0)
+    return unsupported("Unsupported qcow2 feature(s): " + names);
 
   const bool has_type = header_length_ > kVersion3HeaderLength;
   const unsigned type = has_type ? disk_.compression_type : 0;
