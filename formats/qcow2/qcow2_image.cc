@@ -75,6 +75,8 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                       (header_.crypt_method == CryptMethod::luks ? "luks" : "aes") +
                       ") can't be read yet");
   }
+  // Before anything is read that a repair may change.
+  if (writable) co_await make_writable();
   cache_ = std::make_unique<MetadataCache>(*file_,
                                            std::min<std::size_t>(header_.cluster_size(), kSliceMax),
                                            std::min(memory_max_ / 2, kCacheMax));
@@ -82,9 +84,6 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
   co_await map_->load_l1(header_.l1_table_offset, header_.l1_size);
   data_size_ = co_await data().size();
   if (!writable) co_return;
-  if (header_.incompatible(kCorruptBit)) {
-    co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
-  }
   const Writing::Parts parts{.header = header_,
                              .image = *this,
                              .file = *file_,
