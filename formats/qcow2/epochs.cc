@@ -4,8 +4,10 @@
 #include <cstring>
 #include <utility>
 
+#include "formats/qcow2/bitmap_header.h"
 #include "formats/qcow2/header_encode.h"
 #include "formats/qcow2/header_sector.h"
+#include "formats/qcow2/table_batch.h"
 #include "io/bytes.h"
 #include "io/ring.h"
 #include "io/task_group.h"
@@ -147,6 +149,33 @@ Task<void> Epochs::write_header_now() {
   const auto guard = co_await mutex_.lock();
   co_await check_usable();
   co_await write_header(header_);
+}
+
+Task<void> Epochs::publish_bitmaps(std::optional<BitmapsExtension> bitmaps) {
+  const auto guard = co_await mutex_.lock();
+  co_await check_usable();
+  std::vector<std::byte> cluster(header_.cluster_size());
+  co_await read_zero_filled(file_, 0, cluster);
+  const std::vector<HeaderStep> steps = co_await plan_bitmaps_extension(cluster, bitmaps);
+  for (const HeaderStep& step : steps) {
+    Result<void> written = co_await write_piece(file_, step.offset, step.bytes).result();
+    if (written) written = co_await barrier().result();
+    if (!written) fail_for_good(written.error());  // as with every write of the header
+    co_await std::move(written);
+  }
+  constexpr std::uint64_t kBit = std::uint64_t{1} << kBitmapsBit;
+  for (Header* const header : {&header_, &on_disk_}) {
+    header->bitmaps = bitmaps;
+    header->autoclear_features &= ~kBit;
+    if (bitmaps) header->autoclear_features |= kBit;
+  }
+}
+
+Task<void> Epochs::write_in_place(std::uint64_t offset, std::vector<std::byte> bytes) {
+  const auto guard = co_await mutex_.lock();
+  co_await check_usable();
+  co_await write_piece(file_, offset, bytes);
+  co_await barrier();
 }
 
 // The kernel tells of a write that it lost once only: what is not on disk then is not known.

@@ -50,6 +50,12 @@ class Epochs {
   /// Writes the header's first 512 bytes now, as `header` is, and waits until it is durable.
   /// REQUIRES: nothing else of it has been changed since the last commit().
   Task<void> write_header_now();
+  /// Makes the header name this bitmap directory, or none, by steps that a crash can't tear (see
+  /// bitmap_header.h), and waits until it is durable. REQUIRES: the directory and what it refers to
+  /// are durable. Errors before anything is changed: no_space, unsupported, corrupt_image.
+  Task<void> publish_bitmaps(std::optional<BitmapsExtension> bitmaps);
+  /// Writes metadata that no table here holds, in place, and waits until it is durable.
+  Task<void> write_in_place(std::uint64_t offset, std::vector<std::byte> bytes);
 
   /// Changes take more memory than they should: time for a commit().
   bool over_limit() const noexcept { return cache_.over_limit() || allocator_.has_many_drops(); }

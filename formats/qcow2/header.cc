@@ -142,6 +142,9 @@ Result<void> Parser::read_bitmaps(std::span<const std::byte> data) {
     return corrupt("bitmaps_ext: Invalid extension length");
   }
   const auto bitmaps = load<DiskBitmapsExtension>(data);
+  if (bitmaps.reserved != 0 && header_.autoclear(kBitmapsBit)) {
+    return corrupt("bitmaps_ext: Reserved field is not zero");
+  }
   header_.bitmaps = BitmapsExtension{.count = bitmaps.nb_bitmaps,
                                      .directory_offset = bitmaps.bitmap_directory_offset,
                                      .directory_size = bitmaps.bitmap_directory_size};

@@ -26,6 +26,8 @@ std::string_view to_string(RegionKind kind) noexcept {
     case RegionKind::snapshot_table: return "snapshot table";
     case RegionKind::inactive_l1: return "inactive L1 table";
     case RegionKind::bitmap_directory: return "bitmap directory";
+    case RegionKind::bitmap_table: return "bitmap table";
+    case RegionKind::bitmap_data: return "bits of a bitmap";
   }
   return "metadata";
 }

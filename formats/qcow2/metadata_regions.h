@@ -18,6 +18,8 @@ enum class RegionKind : std::uint8_t {
   snapshot_table,
   inactive_l1,
   bitmap_directory,
+  bitmap_table,
+  bitmap_data,
 };
 /// As in a sentence: "active L2 table".
 std::string_view to_string(RegionKind kind) noexcept;

@@ -89,7 +89,8 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                              .file = *file_,
                              .data_file = data_file_.get(),
                              .cache = *cache_,
-                             .map = *map_};
+                             .map = *map_,
+                             .bitmaps_memory_max = memory_max_};
   writing_ = co_await Writing::start(parts);
 }
 
@@ -97,10 +98,6 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
 Task<void> Qcow2Image::make_writable() {
   if (header_.incompatible(kCorruptBit)) {
     co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
-  }
-  if (header_.bitmaps && header_.autoclear(kBitmapsBit)) {
-    co_await fail(ErrorKind::unsupported,
-                  "'" + filename_ + "' has persistent bitmaps, which are not kept up to date yet");
   }
   if (!header_.incompatible(kDirtyBit)) co_return;
   // Whoever wrote it last left the counts behind.
@@ -239,8 +236,11 @@ Result<void> Qcow2Image::check_request(std::uint64_t offset, std::uint64_t lengt
   return check_bounds(offset, length);
 }
 
+bool Qcow2Image::records_writes() const noexcept { return writing_->bitmaps.records(); }
+
 Task<WritePlace> Qcow2Image::prepare_write(std::uint64_t offset, std::uint64_t length) {
   co_await check_request(offset, length);
+  if (records_writes()) co_await writing_->bitmaps.before_write(offset, length);
   co_return co_await writing_->writer.prepare(offset, length);
 }
 
@@ -254,6 +254,7 @@ Task<void> Qcow2Image::abandon_write(const WritePlace& place) {
 
 Task<void> Qcow2Image::write(std::uint64_t offset, std::span<const std::byte> data) {
   co_await check_request(offset, data.size());
+  if (records_writes()) co_await writing_->bitmaps.before_write(offset, data.size());
   co_await writing_->writer.write(offset, data);
 }
 
@@ -290,6 +291,7 @@ Task<void> Qcow2Image::write_compressed(std::uint64_t offset, std::span<const st
                   "'" + filename_ + "': an external data file can't hold compressed data");
   }
   if (data.empty()) co_return;
+  if (records_writes()) co_await writing_->bitmaps.before_write(offset, data.size());
   const std::size_t count = (data.size() + cluster_size - 1) / cluster_size;
   const Buffer out = co_await Ring::current().buffers().acquire(count * cluster_size);
   std::vector<std::size_t> sizes(count);
@@ -319,11 +321,13 @@ Task<void> Qcow2Image::write_compressed(std::uint64_t offset, std::span<const st
 
 Task<void> Qcow2Image::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
   co_await check_request(offset, length);
+  if (records_writes()) co_await writing_->bitmaps.before_write(offset, length);
   if (length > 0) co_await writing_->writer.write_zeroes(offset, length, mode);
 }
 
 Task<void> Qcow2Image::discard(std::uint64_t offset, std::uint64_t length) {
   co_await check_request(offset, length);
+  if (records_writes()) co_await writing_->bitmaps.before_write(offset, length);
   co_await writing_->writer.discard(offset, length);
 }
 
@@ -380,6 +384,13 @@ Task<void> Qcow2Image::read_compressed(std::uint64_t offset, std::span<std::byte
     }
   };
   co_await with_group(kDecompressAtOnce, read_clusters);
+}
+
+Bitmaps* Qcow2Image::bitmaps() noexcept { return writing_ ? &writing_->bitmaps : nullptr; }
+
+Task<DirtyBits> Qcow2Image::read_bitmap(std::string name) {
+  if (writing_) co_return co_await writing_->bitmaps.read(std::move(name));
+  co_return co_await read_bitmap_named(header_, *file_, std::move(name), memory_max_);
 }
 
 Task<void> Qcow2Image::create_snapshot(NewSnapshot snapshot, const CancelToken* cancel) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "formats/image.h"
+#include "formats/qcow2/bitmap_bits.h"
 #include "formats/qcow2/bitmap_directory.h"
 #include "formats/qcow2/cluster_map.h"
 #include "formats/qcow2/header.h"
@@ -15,6 +16,7 @@
 
 namespace platter::qcow2 {
 
+class Bitmaps;
 class Writing;
 struct NewSnapshot;
 
@@ -64,6 +66,12 @@ class Qcow2Image final : public Image {
   Task<void> finish() override;
   Task<void> close() override;
 
+  /// The persistent dirty bitmaps of an image that is open for writing; null of others.
+  Bitmaps* bitmaps() noexcept;
+  /// A copy of a bitmap's bits. Errors: not_found, corrupt_image (it is inconsistent, too),
+  /// out_of_memory, io.
+  Task<DirtyBits> read_bitmap(std::string name);
+
   /// Takes an internal snapshot, deletes one, or goes back to one: contents and size are then the
   /// snapshot's. Other requests wait meanwhile; of a write that is in flight, a part may come before.
   /// Durable when it returns. What a crash or an error leaves: see snapshots.h. Errors: read_only; those of Snapshots.
@@ -79,6 +87,7 @@ class Qcow2Image final : public Image {
   Qcow2Image(std::unique_ptr<File> file, std::string filename, std::uint64_t memory_max);
   File& data() noexcept { return data_file_ ? *data_file_ : *file_; }
   Result<void> check_request(std::uint64_t offset, std::uint64_t length) const;
+  bool records_writes() const noexcept;
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
   Task<void> make_writable();

@@ -67,15 +67,9 @@ Task<void> Snapshots::give_up(Space space) {
   }
 }
 
-// What lies behind the bytes in their last cluster is read by nobody: it may stay a hole.
 Task<void> Snapshots::write_new(ClusterRun run, std::span<const std::byte> bytes) {
   if (run.count == 0) co_return;
-  const std::uint64_t block = std::min<std::uint64_t>(w_.header.cluster_size(), 4 * kKiB);
-  const std::size_t length = align_up(bytes.size(), block);
-  const Buffer buffer = co_await Ring::current().buffers().acquire(length);
-  std::memcpy(buffer.data(), bytes.data(), bytes.size());
-  std::memset(buffer.data() + bytes.size(), 0, length - bytes.size());
-  co_await w_.file.write(run.offset, buffer.bytes());
+  co_await write_new_table(w_.file, run.offset, bytes, w_.header.cluster_size());
 }
 
 Task<void> Snapshots::check_counted(std::uint64_t offset, std::uint64_t size) {
@@ -218,8 +212,7 @@ Task<void> Snapshots::drop_removed(Referrer& removed) {
 Task<void> Snapshots::apply(SnapshotKey key) {
   RangeLock::Guard everything(w_.writer.locks(), 0, kMaxFileSize, /*exclusive=*/true);
   co_await everything.acquired();
-  const auto& bitmaps = w_.header.bitmaps;
-  if (bitmaps && bitmaps->count > 0 && w_.header.autoclear(kBitmapsBit)) {
+  if (!w_.bitmaps.empty()) {
     co_await fail(ErrorKind::unsupported, "Device has active dirty bitmaps");
   }
   co_await begin();

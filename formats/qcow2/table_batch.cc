@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/check.h"
+#include "io/ring.h"
 #include "io/task_group.h"
 
 namespace platter::qcow2 {
@@ -51,6 +52,15 @@ Task<void> TableBatch::read(std::span<const std::uint64_t> offsets) {
     }
   };
   co_await with_group(kRequestsAtOnce, read_runs);
+}
+
+Task<void> write_new_table(File& file, std::uint64_t offset, std::span<const std::byte> bytes,
+                           std::uint64_t cluster_size) {
+  const std::size_t length = align_up(bytes.size(), std::min(cluster_size, 4 * kKiB));
+  const Buffer buffer = co_await Ring::current().buffers().acquire(length);
+  std::memcpy(buffer.data(), bytes.data(), bytes.size());
+  std::memset(buffer.data() + bytes.size(), 0, length - bytes.size());
+  co_await file.write(offset, buffer.bytes());
 }
 
 }  // namespace platter::qcow2

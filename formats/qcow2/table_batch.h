@@ -51,6 +51,11 @@ class TableBatch {
 /// Reads, and fills what lies past the end of the file with zeroes.
 Task<void> read_zero_filled(File& file, std::uint64_t offset, std::span<std::byte> into);
 
+/// Writes bytes of a new table, and zeroes up to the end of a block of 4 KiB or of a cluster. What
+/// lies behind in their last cluster is read by nobody: it may stay a hole.
+Task<void> write_new_table(File& file, std::uint64_t offset, std::span<const std::byte> bytes,
+                           std::uint64_t cluster_size);
+
 /// The big-endian word with this index.
 inline std::uint64_t table_word(std::span<const std::byte> table, std::size_t index) noexcept {
   be64 word;

@@ -34,7 +34,13 @@ Writing::Writing(const Parts& parts)
               .tables = tables,
               .allocator = allocator,
               .regions = regions,
-              .epochs = epochs}) {
+              .epochs = epochs}),
+      bitmaps({.header = parts.header,
+               .file = parts.file,
+               .allocator = allocator,
+               .regions = regions,
+               .epochs = epochs,
+               .memory_max = parts.bitmaps_memory_max}) {
   allocator.on_free([this](std::uint64_t offset) {
     cache.forget(offset, header.cluster_size());
     writer.on_free(offset);
@@ -45,6 +51,7 @@ Task<std::unique_ptr<Writing>> Writing::start(const Parts& parts) {
   std::unique_ptr<Writing> writing(new Writing(parts));
   co_await writing->refcounts.load();
   co_await writing->learn_regions();
+  co_await writing->bitmaps.start();
   co_await writing->allocator.start();
   Header& header = writing->header;
   if ((header.autoclear_features & ~kKnownAutoclear) != 0) {
@@ -107,10 +114,13 @@ Task<void> Writing::learn_regions() {
 
 Task<void> Writing::finish() {
   if (epochs.failure()) co_return;  // it was told when it happened
+  // What the guest wrote is worth more than what tells where.
+  Result<void> saved = co_await bitmaps.save().result();
   co_await epochs.commit();
   // The drops of the last epoch.
   if (epochs.has_changes()) co_await epochs.commit();
   co_await allocator.trim();
+  co_await std::move(saved);
 }
 
 }  // namespace platter::qcow2

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/qcow2/allocator.h"
+#include "formats/qcow2/bitmaps.h"
 #include "formats/qcow2/epochs.h"
 #include "formats/qcow2/l2_tables.h"
 #include "formats/qcow2/metadata_regions.h"
@@ -25,6 +26,7 @@ class Writing {
     File* data_file;  ///< null where guest data is in `file`
     MetadataCache& cache;
     ClusterMap& map;
+    std::uint64_t bitmaps_memory_max;  ///< bytes
   };
   /// Reads the refcount table and learns where metadata lies; clears what an unknown program
   /// left that writing makes untrue (autoclear bits).
@@ -47,11 +49,13 @@ class Writing {
   Epochs epochs;
   L2Tables tables;
   Writer writer;
+  Bitmaps bitmaps;
 
  private:
   explicit Writing(const Parts& parts);
   Task<void> learn_regions();
   Task<void> wait_for_requests();
+  Task<void> resize_disk(std::uint64_t size, ResizeOptions options);
   Task<void> grow(std::uint64_t size, ResizeOptions options);
   Task<void> grow_l1(std::uint64_t entries);
   Task<void> shrink(std::uint64_t size);

@@ -14,6 +14,14 @@ Task<void> Writing::wait_for_requests() {
 Task<void> Writing::resize(std::uint64_t size, ResizeOptions options) {
   co_await wait_for_requests();
   co_await epochs.check_usable();
+  if (size == header.size) co_return;
+  co_await bitmaps.prepare_resize(size);
+  Result<void> done = co_await resize_disk(size, options).result();
+  bitmaps.finish_resize();
+  co_await std::move(done);
+}
+
+Task<void> Writing::resize_disk(std::uint64_t size, ResizeOptions options) {
   if (size < header.size) {
     co_await shrink(size);
   } else if (size > header.size) {

@@ -20,10 +20,15 @@ struct Option {
 /// What was given, in order. Options are known by their long name, or by their letter.
 class Arguments {
  public:
+  struct Given {
+    std::string option;
+    std::string value;
+  };
   bool has(std::string_view option) const noexcept;
   /// The last value given, or `otherwise`.
   std::string value(std::string_view option, std::string_view otherwise = {}) const;
   std::vector<std::string> values(std::string_view option) const;
+  const std::vector<Given>& in_order() const noexcept { return given_; }
   const std::vector<std::string>& positional() const noexcept { return positional_; }
 
   /// Puts another word in place of the last operand. REQUIRES: there is one.
@@ -36,10 +41,6 @@ class Arguments {
                                  const std::vector<std::string>& words);
 
  private:
-  struct Given {
-    std::string option;
-    std::string value;
-  };
   std::vector<Given> given_;
   std::vector<std::string> positional_;
 };

@@ -21,6 +21,7 @@ struct Verb {
 };
 
 extern const Verb kBench;
+extern const Verb kBitmap;
 extern const Verb kCheck;
 extern const Verb kCompare;
 extern const Verb kConvert;
