@@ -140,7 +140,7 @@ Task<void> Snapshots::create_in(Space& space, NewSnapshot wanted) {
   co_await publish_table(published.table, static_cast<std::uint32_t>(table.snapshots.size()));
   w_.regions.add_range(RegionKind::inactive_l1, published.l1.offset, l1_size);
   for (std::uint64_t i = 0; i < old_table.count; ++i) {
-    w_.allocator.drop((old_table.first + i) << header.cluster_bits);
+    w_.allocator.drop((old_table.first + i) << header.cluster_bits, /*discard=*/true);
   }
   co_await settle();
 }

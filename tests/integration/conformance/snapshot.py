@@ -85,6 +85,7 @@ CASES = (
         ("snapshot/convert_many", on(""), [*FILL, "convert -l one a a u", "convert -l one s s u"]),
         ("snapshot/convert_raw", RAW, ["convert -l x a u", "convert -l snapshot.id=1 a u"]),
         ("snapshot/convert_missing", {}, ["convert -l x a u", "convert -l snapshot.id=1 a u"]),
+        ("snapshot/convert_short", on(""), [*FILL, "convert -l snapshot.id a u"]),
         ("snapshot/convert_shared", on(""), [*FILL, "convert -U -l one a u"]),
         ("snapshot/convert_existing", on("") | {"u": "1M 0+1M=7"}, [*FILL, "convert -n -l one a u"]),
         ("snapshot/compressed", on(""), ["convert -c -O qcow2 s b", "snapshot -c one b", "convert -n -O qcow2 t b", "convert -l one b u",
