@@ -176,8 +176,10 @@ void Bitmaps::unload(Bitmap& bitmap) noexcept {
   bitmap.bits.reset();
 }
 
+// The next write saves it first, and marks anew.
 void Bitmaps::changed() {
   unsaved_ = true;
+  marked_ = false;
   update_recording();
 }
 

@@ -158,7 +158,7 @@ class Bitmaps {
   std::uint64_t memory_used_ = 0;      // bytes
   bool records_ = false;
   bool unsaved_ = false;  // an operation is not on disk
-  bool marked_ = false;   // all that record are marked as in use
+  bool marked_ = false;   // as saved, and all that record are marked as in use
   AsyncMutex mutex_;      // one operation at a time
 };
 
