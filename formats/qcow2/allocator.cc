@@ -72,6 +72,15 @@ Task<ClusterRun> ClusterAllocator::allocate(std::uint64_t count) {
   co_return run;
 }
 
+Task<ClusterRun> ClusterAllocator::allocate_up_to(std::uint64_t count) {
+  for (;;) {
+    Result<ClusterRun> run = co_await allocate(count).result();
+    const bool no_gap = !run && run.error().kind() == ErrorKind::no_space && count > 1;
+    if (!no_gap) co_return std::move(run);
+    count /= 2;
+  }
+}
+
 bool ClusterAllocator::take_fresh(std::uint64_t first, std::uint64_t count) {
   const bool fresh = fresh_from_ != kNever && first >= fresh_from_;
   if (fresh) fresh_from_ = first + count;
