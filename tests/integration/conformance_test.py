@@ -20,7 +20,7 @@ from conformance.differences import DIFFERENCES
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
 VERBS = (
-    "usage", "bench", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert", "snapshot",
+    "usage", "bench", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert", "snapshot", "amend",
 )
 TIMEOUT_S = 60
 
@@ -46,7 +46,7 @@ def is_qcow2(path):
 
 
 def contents_of_qcow2(path):
-    """What an image holds, wherever: size, contents and faults, and those of its snapshots but for their dates."""
+    """What an image holds, wherever: facts, contents and faults, and those of its snapshots but for their dates."""
 
     def ask(*words):
         done = subprocess.run([QEMU_IMG, *words], capture_output=True)
@@ -62,7 +62,8 @@ def contents_of_qcow2(path):
         {key: snapshot[key] for key in snapshot if not key.startswith("date")} for snapshot in info.get("snapshots", ())
     ]
     each = [contents("-l", "snapshot.id=" + snapshot["id"]) for snapshot in snapshots]
-    return info["virtual-size"], contents(), ask("check", path)[0], snapshots, each
+    facts = [info.get(fact) for fact in ("virtual-size", "backing-filename", "backing-filename-format", "format-specific")]
+    return facts, contents(), ask("check", path)[0], snapshots, each
 
 
 def state_of(folder, by_contents):
@@ -132,7 +133,7 @@ def run_case(case, tools):
     """The differences of one case."""
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
-    by_contents = name.startswith("snapshot/")
+    by_contents = name.startswith(("snapshot/", "amend/"))
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.
