@@ -106,6 +106,8 @@ Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_
   const std::uint64_t place = co_await find_free(1);
   if (place >> refcounts_.block_bits() != block && !refcounts_.has_block(place)) {
     const bool recursed = co_await add_missing_block(place, 1);
+    // A run that needs several blocks would be left behind by each of them.
+    if (count > per_block) next_ = first;
     co_return recursed;
   }
   const std::uint64_t offset = place << header_.cluster_bits;
