@@ -143,8 +143,8 @@ Task<ImageInfo> Qcow2Image::info() {
   co_return info;
 }
 
-// Where the file that holds guest data ends, as far as it matters: it never shrinks while this
-// image is open, so it is asked again only where something lies behind what is known.
+// Where the file that holds guest data ends, as far as it matters: only resize() makes it shorter,
+// so it is asked again only where something lies behind what is known.
 Task<std::uint64_t> Qcow2Image::data_end() {
   data_size_ = co_await data().size();
   co_return data_size_;
@@ -343,7 +343,29 @@ Task<void> Qcow2Image::resize(std::uint64_t size, ResizeOptions options) {
   if (size <= header_.size && options.preallocation != Preallocation::off) {
     co_await fail(ErrorKind::invalid_argument, "Preallocation can only be used for growing images");
   }
+  // The data file is as long as the disk before the size says so, and as short only after that.
+  const std::uint64_t before = header_.size;
+  if (data_file_ && size > before) {
+    co_await resize_data_file(size);
+    const bool raw = header_.autoclear(kRawDataFileBit);
+    if (raw && options.preallocation == Preallocation::off) {
+      options.preallocation = Preallocation::metadata;  // every cluster stays mapped
+    }
+  }
   co_await writing_->resize(size, options);
+  if (data_file_ && size < before) co_await resize_data_file(size);
+}
+
+Task<void> Qcow2Image::resize_data_file(std::uint64_t size) {
+  const std::uint64_t now = co_await data_file_->size();
+  const bool grows = size > header_.size;
+  if (data_file_->traits().is_block_device) {
+    if (now >= size) co_return;
+    co_await fail(ErrorKind::no_space,
+                  "'" + data_file_->name() + "' is too small for the new size");
+  }
+  if (grows ? now < size : now > size) co_await data_file_->truncate(size);
+  data_size_ = co_await data_file_->size();
 }
 
 Task<void> Qcow2Image::flush() {

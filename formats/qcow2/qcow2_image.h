@@ -98,6 +98,7 @@ class Qcow2Image final : public Image {
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
   Task<void> make_writable();
+  Task<void> resize_data_file(std::uint64_t size);
   Task<void> start_writing();
   Task<void> change_refcount_width(unsigned order, const AmendOptions& options);
   Task<void> drop_clusters(std::vector<std::uint64_t> offsets);
