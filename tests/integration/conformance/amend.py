@@ -8,7 +8,7 @@ LOOK = ["check -q a"]
 
 KINDS = (
     "", "-o compat=0.10", "-o refcount_bits=1", "-o lazy_refcounts=on", "-o extended_l2=on", "-o compression_type=zstd",
-    "-o cluster_size=2M", "-o preallocation=metadata", "-o refcount_bits=1,lazy_refcounts=on,cluster_size=4k",
+    "-o cluster_size=128k", "-o preallocation=metadata", "-o refcount_bits=1,lazy_refcounts=on,cluster_size=4k",
 )
 CHANGES = (
     "compat=0.10", "compat=1.1", "refcount_bits=1", "refcount_bits=64", "lazy_refcounts=on", "size=3M", "size=512K", "size=5000M",
@@ -56,7 +56,7 @@ CASES = (
     + [
         (f"amend/backed_{kind or 'default'}_{change}",
          {"b": "2M 0+2M=7"} | ZEROES,
-         [f"create -q -f qcow2 {kind} -b b -F raw a 1M", *FILL, f"amend -o {change} a", *LOOK, "map a"])
+         [f"create -q -f qcow2 {kind} -b b -F raw a 1M", *FILL, f"amend -o {change} a", *LOOK])
         for kind in ("", "-o compat=0.10", "-o cluster_size=512", "-o refcount_bits=64,cluster_size=4k")
         for change in ("compat=0.10,refcount_bits=16", "compat=1.1", "refcount_bits=2,compat=1.1", "size=2M,compat=1.1", "size=3M,compat=1.1",
                        "backing_file=b", "backing_file=b,backing_fmt=raw", "backing_file=b,backing_fmt=qcow2", "backing_fmt=raw",
@@ -75,7 +75,7 @@ CASES = (
          [*FILL, "amend -o refcount_bits=64 a", *LOOK, "amend -o refcount_bits=2 a", *LOOK, "amend -o refcount_bits=16,compat=0.10 a",
           *LOOK, "amend -o compat=1.1,lazy_refcounts=on,refcount_bits=8 a", *LOOK]),
         ("amend/widths", on("-o cluster_size=512", "4M") | DATA,
-         ["convert -n -O qcow2 s a"] + [f"amend -o refcount_bits={bits} a" for bits in (1, 64, 2, 32, 4, 16, 8, 1, 8, 16, 4, 32, 2, 64, 1)] + LOOK),
+         ["convert -n -O qcow2 s a"] + [f"amend -o refcount_bits={bits} a" for bits in (1, 64, 2, 32, 4, 16, 8)] + LOOK),
         ("amend/twice", on(""), ["amend -o compat=0.10 a", "amend -o compat=0.10 a", *LOOK]),
         ("amend/several_o", on(""), ["amend -o compat=0.10 -o compat=1.1 a", "amend -o refcount_bits=8 -o lazy_refcounts=on a", *LOOK]),
         ("amend/the_last_counts", on(""), ["amend -o refcount_bits=8,refcount_bits=32 a", *LOOK]),
