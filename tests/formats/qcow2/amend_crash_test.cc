@@ -44,10 +44,13 @@ std::vector<Change> changes_of(const SnapshotSet& set) {
     changes.push_back({"to version 2", {.version = 2, .refcount_bits = 16}});
   }
   const unsigned same = old ? 3 : set.options.version;
-  changes.push_back({"to 64 bits", {.version = same, .refcount_bits = 64}});
   // Several compressed clusters share one.
   const bool many = set.compressed;
-  changes.push_back({"to few bits", {.version = same, .refcount_bits = many ? 8 : 2}});
+  for (const std::uint64_t bits : {64U, many ? 8U : 2U}) {
+    if (bits == set.options.refcount_bits) continue;
+    changes.push_back(
+        {"to " + std::to_string(bits) + " bits", {.version = same, .refcount_bits = bits}});
+  }
   changes.push_back({"to all of it",
                      {.version = same,
                       .size = set.options.size + 100 * kKiB,
@@ -56,6 +59,15 @@ std::vector<Change> changes_of(const SnapshotSet& set) {
   changes.push_back(
       {"to a smaller one", {.version = same, .size = 20 * kKiB, .refcount_bits = many ? 16 : 4}});
   return changes;
+}
+
+// Not all of them: each takes seconds.
+std::vector<SnapshotSet> crash_sets() {
+  std::vector<SnapshotSet> sets = test::amend_sets();
+  std::erase_if(sets, [](const SnapshotSet& set) {
+    return set.name == "default" || set.name == "prealloc" || set.name == "compressed";
+  });
+  return sets;
 }
 
 class AmendCrash : public testing::TestWithParam<SnapshotSet> {
@@ -163,7 +175,7 @@ TEST_P(AmendCrash, AnErrorOfAnyOperationLeavesAWholeImage) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, AmendCrash, testing::ValuesIn(test::amend_sets()),
+INSTANTIATE_TEST_SUITE_P(Options, AmendCrash, testing::ValuesIn(crash_sets()),
                          [](const auto& set) { return set.param.name; });
 
 }  // namespace
