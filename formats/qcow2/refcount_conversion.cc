@@ -178,8 +178,6 @@ Task<void> RefcountConversion::fill(std::uint64_t block, std::span<std::byte> in
       const std::uint64_t skipped = at - (old_block << old_bits);
       convert_counts(w_.header.refcount_order, counts + (skipped << w_.header.refcount_order) / 8,
                      options_.order, into.data(), at - begin, part_end - at);
-      const bool whole = part_end == (old_block + 1) << old_bits;
-      if (whole && options_.on_done) options_.on_done(w_.header.cluster_size());
     }
     at = part_end;
   }
@@ -192,6 +190,7 @@ Task<void> RefcountConversion::write_blocks(std::vector<std::uint64_t> blocks) {
   co_await window_.load(0);
   const auto write_all = [&](TaskGroup& group) -> Task<void> {
     for (std::size_t i = 0; i < blocks.size() && !group.failed();) {
+      tell((blocks[i] << new_bits_) >> window_.block_bits());
       std::size_t end = i + 1;
       while (end < blocks.size() && end - i < most && places_[end] == places_[end - 1] + size) {
         ++end;
@@ -205,6 +204,16 @@ Task<void> RefcountConversion::write_blocks(std::vector<std::uint64_t> blocks) {
     }
   };
   co_await with_group(kWritesAtOnce, write_all);
+  tell(w_.refcounts.table().size());
+}
+
+// Old blocks before this one are done with.
+void RefcountConversion::tell(std::uint64_t block) {
+  for (; told_ < block; ++told_) {
+    if (w_.refcounts.table()[told_] != 0 && options_.on_done) {
+      options_.on_done(w_.header.cluster_size());
+    }
+  }
 }
 
 Task<void> RefcountConversion::write_table(const std::vector<std::uint64_t>& blocks) {

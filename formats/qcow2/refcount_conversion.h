@@ -55,6 +55,7 @@ class RefcountConversion {
   Task<void> write_blocks(std::vector<std::uint64_t> blocks);
   Task<void> fill(std::uint64_t block, std::span<std::byte> into);
   Task<void> write_table(const std::vector<std::uint64_t>& blocks);
+  void tell(std::uint64_t block);
   Task<Place> build_all();
 
   Writing& w_;
@@ -64,6 +65,7 @@ class RefcountConversion {
   ClusterRun table_;
   std::vector<ClusterRun> taken_;      // for blocks
   std::vector<std::uint64_t> places_;  // of these, each cluster's offset
+  std::uint64_t told_ = 0;             // old blocks
 };
 
 }  // namespace platter::qcow2

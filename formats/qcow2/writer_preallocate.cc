@@ -19,7 +19,9 @@ Task<void> Writer::prepare_space(const Run& run, Preallocation mode) {
   if (mode == Preallocation::falloc) co_await p_.data.allocate(run.host.offset, length);
   if (mode != Preallocation::full) {
     if (!run.host.reads_as_zero) {
-      co_await p_.data.write_zeroes(run.host.offset, length, ZeroMode::keep_allocated);
+      const bool holes = mode == Preallocation::metadata;
+      co_await p_.data.write_zeroes(run.host.offset, length,
+                                    holes ? ZeroMode::may_unmap : ZeroMode::keep_allocated);
     }
     co_return;
   }
