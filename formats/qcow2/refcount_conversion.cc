@@ -188,7 +188,7 @@ Task<void> RefcountConversion::write_blocks(std::vector<std::uint64_t> blocks) {
   const std::uint64_t size = w_.header.cluster_size();
   const std::size_t most = std::max<std::size_t>(1, kPieceMax / size);
   co_await window_.load(0);
-  const auto write_all = [&](TaskGroup& group) -> Task<void> {
+  auto write_all = [&](TaskGroup& group) -> Task<void> {
     for (std::size_t i = 0; i < blocks.size() && !group.failed();) {
       tell((blocks[i] << new_bits_) >> window_.block_bits());
       std::size_t end = i + 1;
@@ -224,6 +224,7 @@ Task<void> RefcountConversion::write_table(const std::vector<std::uint64_t>& blo
 
 std::vector<std::uint64_t> RefcountConversion::old_clusters() const {
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(w_.header.refcount_table_clusters + w_.refcounts.table().size());
   for (std::uint64_t i = 0; i < w_.header.refcount_table_clusters; ++i) {
     offsets.push_back(w_.header.refcount_table_offset + (i << w_.header.cluster_bits));
   }

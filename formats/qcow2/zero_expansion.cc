@@ -188,7 +188,7 @@ Task<void> ZeroExpansion::fill(Table table, std::vector<std::size_t> entries,
 
 Task<void> ZeroExpansion::write(const TableTree& tree, const std::vector<Table>& tables) {
   taken_.clear();  // from here on something on disk may refer to it
-  const auto write_all = [&](TaskGroup& group) -> Task<void> {
+  auto write_all = [&](TaskGroup& group) -> Task<void> {
     for (const Table& table : tables) {
       if (group.failed()) break;
       co_await group.spawn(w_.file.write(tree.tables()[table.index], table.bytes));
