@@ -12,8 +12,11 @@ namespace {
 
 // Direct writes that extend a file wait for each other: extend rarely. Costs no space.
 constexpr std::uint64_t kExtendMin = 64 * kMiB;
-// Space is reserved by the piece, since filesystems take long to find it for every cluster.
-constexpr std::uint64_t kReserve = 64 * kMiB;
+// Space is reserved ahead, since filesystems take long to find it for every cluster: as much as was
+// taken already, so that little is wasted.
+constexpr std::uint64_t kReserveMin = 1 * kMiB;
+constexpr std::uint64_t kReserveMinClusters = 16;
+constexpr std::uint64_t kReserveMax = 64 * kMiB;
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 }  // namespace
@@ -24,7 +27,7 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
-  reserved_to_ = file_size_;
+  old_size_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
   fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
@@ -168,7 +171,6 @@ Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
     if (file_.traits().is_block_device) {
       co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
     }
-    reserved_to_ = std::max(reserved_to_, file_size_);
     const std::uint64_t ahead =
         align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
     Result<void> extended = co_await file_.truncate(ahead).result();
@@ -183,8 +185,10 @@ Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
 // still takes what is written, or says then why it does not.
 Task<void> ClusterAllocator::reserve_to(std::uint64_t end) {
   if (end <= reserved_to_ || !reserves_) co_return;
-  const std::uint64_t to = std::min(std::max(end, reserved_to_ + kReserve), file_size_);
-  reserves_ = (co_await file_.allocate(reserved_to_, to - reserved_to_).result()).has_value();
+  const std::uint64_t taken = end - std::min(end, old_size_);
+  if (taken < std::max(kReserveMin, kReserveMinClusters << header_.cluster_bits)) co_return;
+  const std::uint64_t to = std::min(end + std::min(taken, kReserveMax), file_size_);
+  reserves_ = (co_await file_.allocate(end, to - end).result()).has_value();
   reserved_to_ = to;
 }
 
@@ -280,7 +284,7 @@ Task<void> ClusterAllocator::trim() {
   const std::uint64_t end = co_await last_used_end();
   if (end >= file_size_) co_return;
   co_await file_.truncate(end);
-  file_size_ = reserved_to_ = end;
+  file_size_ = old_size_ = reserved_to_ = end;
   fresh_from_ = end >> header_.cluster_bits;
 }
 

@@ -99,7 +99,8 @@ class ClusterAllocator {
   std::uint64_t next_ = 0;         // where the search begins: all below are in use, or were skipped
   std::uint64_t fresh_from_ = 0;   // clusters from here on were never written
   std::uint64_t file_size_ = 0;    // bytes
-  std::uint64_t reserved_to_ = 0;  // bytes; the file's old size at first
+  std::uint64_t old_size_ = 0;     // bytes; before this extended it
+  std::uint64_t reserved_to_ = 0;  // bytes; 0: nothing was
   bool reserves_ = true;
   std::vector<Drop> drops_;
   std::function<void(std::uint64_t)> on_free_;
