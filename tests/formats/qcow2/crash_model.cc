@@ -26,7 +26,7 @@ std::size_t next_difference(const Bytes& one, const Bytes& other, std::size_t at
 }
 
 void put(Bytes& bytes, std::uint64_t offset, const Bytes& data) {
-  if (offset >= bytes.size()) return;
+  if (data.empty() || offset >= bytes.size()) return;
   const std::size_t count = std::min<std::uint64_t>(data.size(), bytes.size() - offset);
   std::memcpy(bytes.data() + offset, data.data(), count);
 }
@@ -44,7 +44,7 @@ std::uint64_t GuestModel::begin(std::uint64_t offset, Bytes data) {
 }
 
 std::uint64_t GuestModel::begin_resize(std::uint64_t size) {
-  const auto [low, high] = std::minmax<std::uint64_t>(size, live_.size());
+  const auto [low, high] = std::minmax({size, std::uint64_t{live_.size()}});
   changes_.emplace(
       next_, std::make_shared<Change>(Change{
                  .offset = low, .data = Bytes(high - low), .new_size = size, .ended = false}));
