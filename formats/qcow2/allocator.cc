@@ -12,6 +12,8 @@ namespace {
 
 // Direct writes that extend a file wait for each other: extend rarely. Costs no space.
 constexpr std::uint64_t kExtendMin = 64 * kMiB;
+// Space is reserved by the piece, since filesystems take long to find it for every cluster.
+constexpr std::uint64_t kReserve = 64 * kMiB;
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 }  // namespace
@@ -22,6 +24,7 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
+  reserved_to_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
   fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
@@ -161,19 +164,28 @@ Task<void> ClusterAllocator::grow_table(std::uint64_t block) {
 }
 
 Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
-  if (end <= file_size_) co_return;
-  if (file_.traits().is_block_device) {
-    co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
-  }
-  const std::uint64_t ahead = align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
-  Result<void> extended = co_await file_.truncate(ahead).result();
-  if (!extended) {
+  if (end > file_size_) {
+    if (file_.traits().is_block_device) {
+      co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
+    }
+    reserved_to_ = std::max(reserved_to_, file_size_);
+    const std::uint64_t ahead =
+        align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
+    Result<void> extended = co_await file_.truncate(ahead).result();
     // A limit on the size of files may be near.
-    co_await file_.truncate(end);
-    file_size_ = end;
-    co_return;
+    if (!extended) co_await file_.truncate(end);
+    file_size_ = extended ? ahead : end;
   }
-  file_size_ = ahead;
+  co_await reserve_to(end);
+}
+
+// Only where this has extended the file. Not needed: a filesystem that can't, or is nearly full,
+// still takes what is written, or says then why it does not.
+Task<void> ClusterAllocator::reserve_to(std::uint64_t end) {
+  if (end <= reserved_to_ || !reserves_) co_return;
+  const std::uint64_t to = std::min(std::max(end, reserved_to_ + kReserve), file_size_);
+  reserves_ = (co_await file_.allocate(reserved_to_, to - reserved_to_).result()).has_value();
+  reserved_to_ = to;
 }
 
 Task<void> ClusterAllocator::release_unpublished(ClusterRun run) {
@@ -268,7 +280,7 @@ Task<void> ClusterAllocator::trim() {
   const std::uint64_t end = co_await last_used_end();
   if (end >= file_size_) co_return;
   co_await file_.truncate(end);
-  file_size_ = end;
+  file_size_ = reserved_to_ = end;
   fresh_from_ = end >> header_.cluster_bits;
 }
 
