@@ -59,6 +59,7 @@ class Writing {
   Task<void> grow(std::uint64_t size, ResizeOptions options);
   Task<void> grow_l1(std::uint64_t entries);
   Task<void> shrink(std::uint64_t size);
+  Task<void> forget_behind(std::uint64_t begin);
   Task<void> drop_table(std::size_t index);
 };
 

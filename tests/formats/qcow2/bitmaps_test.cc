@@ -379,6 +379,19 @@ TEST_F(BitmapsOfAnImage, FollowTheSizeOfTheDisk) {
   rig_.expect_clean();
 }
 
+// It is on disk still, for a disk of the old size.
+TEST_F(BitmapsOfAnImage, TheLastOneIsGoneFromTheDiskBeforeItsSizeChanges) {
+  make();
+  with_bitmap();
+  auto image = rig_.open();
+  rig_.remove(*image, "b");
+  rig_.must(image->resize(8 * kMiB, {}), "resize");
+  rig_.lose_power(std::move(image));
+  rig_.check(Repair::leaks);
+  rig_.expect_clean();
+  rig_.expect_bitmaps();
+}
+
 TEST_F(BitmapsOfAnImage, ADiskMayNotOutgrowThem) {
   make(sized(1 * kMiB));
   const auto image = rig_.open();
