@@ -90,7 +90,8 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
                              .data_file = data_file_.get(),
                              .cache = *cache_,
                              .map = *map_,
-                             .bitmaps_memory_max = memory_max_};
+                             .bitmaps_memory_max = memory_max_,
+                             .discard_no_unref = discard_no_unref_};
   writing_ = co_await Writing::start(parts);
 }
 
@@ -98,6 +99,10 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
 Task<void> Qcow2Image::make_writable() {
   if (header_.incompatible(kCorruptBit)) {
     co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
+  }
+  if (discard_no_unref_ && header_.version < 3) {
+    co_await fail(ErrorKind::unsupported,
+                  "discard-no-unref is only supported since qcow2 version 3");
   }
   if (!header_.incompatible(kDirtyBit)) co_return;
   // Whoever wrote it last left the counts behind.

@@ -27,6 +27,7 @@ class Writing {
     MetadataCache& cache;
     ClusterMap& map;
     std::uint64_t bitmaps_memory_max;  ///< bytes
+    bool discard_no_unref;             ///< see OpenOptions
   };
   /// Reads the refcount table and learns where metadata lies; clears what an unknown program
   /// left that writing makes untrue (autoclear bits).
