@@ -79,8 +79,10 @@ Task<ClusterRun> ClusterAllocator::allocate(std::uint64_t count) {
 }
 
 bool ClusterAllocator::take_fresh(std::uint64_t first, std::uint64_t count) {
-  const bool fresh = fresh_from_ != kNever && first >= fresh_from_;
-  if (fresh) fresh_from_ = first + count;
+  if (fresh_from_ == kNever) return false;
+  const bool fresh = first >= fresh_from_;
+  // A run that begins before takes fresh clusters, too: they come back with something in them.
+  fresh_from_ = std::max(fresh_from_, first + count);
   return fresh;
 }
 

@@ -109,5 +109,37 @@ TEST(Qcow2Resize, NorDoesABackingFileShowThere) {
   }
 }
 
+// The file's last cluster is free: a run that begins there goes on behind the end of the file, where
+// everything reads as zeroes. What was written there once does not any more.
+Task<void> use_the_end_twice(Qcow2Image& image) {
+  constexpr std::uint64_t kFirst = 20 * kCluster;
+  co_await image.write(kFirst, Bytes(2 * kCluster, std::byte{0x77}));
+  co_await image.discard(kFirst, 2 * kCluster);
+  co_await image.flush();  // drops them
+  co_await image.write(kFirst, Bytes(100, std::byte{1}));
+  co_await image.write(30 * kCluster, Bytes(100, std::byte{1}));
+  Bytes bytes(2 * kCluster);
+  co_await image.read(kFirst, std::span(bytes).first(kCluster));
+  co_await image.read(30 * kCluster, std::span(bytes).subspan(kCluster));
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    EXPECT_EQ(bytes[i], std::byte{i % kCluster < 100}) << i;
+  }
+}
+
+TEST(Qcow2Allocator, ClustersBehindTheEndOfTheFileAreFreshOnce) {
+  TinyImage tiny(4, 5, /*snapshot=*/false);
+  tiny.set_refcount(tiny.add_leak(), 0);
+  Disk disk;
+  disk.write(0, tiny.bytes);
+  const auto ring = Ring::create().value();
+  CrashFile file(disk, {.name = "image", .discarded = std::byte{0xd5}});
+  const auto image =
+      ring->run(test::SnapshotRig::open(std::make_unique<platter::test::SharedFile>(file), true))
+          .value();
+  EXPECT_TRUE(ring->run(use_the_end_twice(*image)));
+  EXPECT_TRUE(ring->run(image->close()));
+  EXPECT_TRUE(ring->run(test::check_file(file)).value().clean());
+}
+
 }  // namespace
 }  // namespace platter::qcow2
