@@ -121,13 +121,23 @@ class QemuSteps {
       default: change_bitmaps();
     }
   }
-  // It does not grow one of version 2 where a longer backing file would show.
+  // It does not grow one of version 2 where a longer backing file would show; and what the last
+  // cluster held behind an end within it is there again.
   void resize() {
     const OptionSet& set = rig_.set();
     if (set.version2() && (!model().snapshots.empty() || !set.backing.empty())) return;
     const std::uint64_t size = align_down(rig_.below(2 * set.size), 512) + 512;
     run({"resize", "-q", "--shrink", "-f", "qcow2", rig_.path(), std::to_string(size)});
+    const std::uint64_t old_size = model().size();
     model().resize(size);
+    const std::uint64_t old_end = std::min(size, align_up(old_size, cluster()));
+    if (old_end <= old_size) return;
+    const Bytes seen = rig_.raw_contents(rig_.path(), {});
+    const auto from = [&](const Bytes& bytes) {
+      return bytes.begin() + static_cast<std::ptrdiff_t>(old_size);
+    };
+    std::copy_n(from(seen), old_end - old_size,
+                model().active.begin() + (from(seen) - seen.begin()));
   }
 
   void change_snapshots() {
