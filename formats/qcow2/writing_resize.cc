@@ -77,7 +77,9 @@ Task<void> Writing::clear_behind(std::uint64_t old_size, std::uint64_t size) {
   if (size > end) {
     co_await fail(ErrorKind::no_space, "'" + data_file->name() + "' is too small for the new size");
   }
-  co_await data_file->write_zeroes(old_size, size - old_size, ZeroMode::may_unmap);
+  if (header.autoclear(kRawDataFileBit)) {
+    co_await data_file->write_zeroes(old_size, size - old_size, ZeroMode::may_unmap);
+  }
 }
 
 // A data file is as long as the disk; a device is as it is.

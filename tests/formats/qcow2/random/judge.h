@@ -24,6 +24,7 @@ class Judge {
   explicit Judge(ImageRig& rig) : rig_(rig) {}
 
   /// Contents, snapshots and bitmaps as platter reads them; bitmaps as they lie in the file, too.
+  /// Its check is clean.
   void platter_agrees() {
     const auto image = rig_.open(/*writable=*/false);
     if (!image) return;
@@ -31,6 +32,7 @@ class Judge {
     expect_snapshots(*image);
     expect_bitmaps(*image);
     rig_.must(image->close(), "close");
+    expect_clean();
   }
 
   /// The check is clean, and says the same as platter's; contents, snapshots and bitmaps are right.
@@ -76,6 +78,12 @@ class Judge {
     EXPECT_EQ(describe(*seen), wanted) << "as platter reads them";
   }
 
+  CheckReport expect_clean() {
+    const Checked checked = rig_.check();
+    EXPECT_TRUE(checked.clean());
+    for (const std::string& message : checked.messages) ADD_FAILURE() << message;
+    return checked.report;
+  }
   // QEMU may leave it longer, up to the end of a cluster.
   void expect_raw_data() {
     const Bytes& wanted = rig_.model().active;
@@ -89,9 +97,7 @@ class Judge {
     EXPECT_TRUE(ran.ok()) << rig_.try_qemu_img({"check", rig_.path()}).out;
     const auto json = nlohmann::json::parse(ran.out, nullptr, /*exceptions=*/false);
     ASSERT_TRUE(json.is_object()) << ran.out << ran.err;
-    const Checked checked = rig_.check();
-    for (const std::string& message : checked.messages) ADD_FAILURE() << message;
-    const CheckReport& ours = checked.report;
+    const CheckReport ours = expect_clean();
     const auto theirs = [&](const char* name) { return json.value(name, std::uint64_t{0}); };
     EXPECT_EQ(ours.check_errors, theirs("check-errors"));
     EXPECT_EQ(ours.corruptions, theirs("corruptions"));
