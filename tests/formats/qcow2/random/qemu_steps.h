@@ -121,11 +121,12 @@ class QemuSteps {
       default: change_bitmaps();
     }
   }
-  // It does not grow one of version 2 where a longer backing file would show; and what the last
-  // cluster held behind an end within it is there again.
+  // It does not always grow one of version 2, or with subclusters, where a longer backing file would
+  // show; and what the last cluster held behind an end within it is there again.
   void resize() {
     const OptionSet& set = rig_.set();
-    if (set.version2() && (!model().snapshots.empty() || !set.backing.empty())) return;
+    if (set.version2() && !model().snapshots.empty()) return;
+    if (!set.backing.empty() && (set.version2() || set.has("extended_l2"))) return;
     const std::uint64_t size = align_down(rig_.below(2 * set.size), 512) + 512;
     run({"resize", "-q", "--shrink", "-f", "qcow2", rig_.path(), std::to_string(size)});
     const std::uint64_t old_size = model().size();
