@@ -28,6 +28,7 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
   old_size_ = file_size_;
+  kept_size_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
   fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
@@ -227,6 +228,7 @@ Task<void> ClusterAllocator::apply_sorted(const std::vector<Drop>& drops, std::s
     const std::uint64_t left = co_await refcounts_.lower(cluster, end - done);
     done = end;
     if (left != 0) continue;
+    kept_size_ = 0;
     next_ = std::min(next_, cluster);
     if (on_free_) on_free_(cluster << header_.cluster_bits);
   }
@@ -264,6 +266,7 @@ Task<void> ClusterAllocator::discard(std::uint64_t first, std::uint64_t count) {
 
 Task<void> ClusterAllocator::reclaim(std::uint64_t first, std::uint64_t count) {
   next_ = std::min(next_, first);
+  kept_size_ = 0;
   return discard(first, count);
 }
 
@@ -281,9 +284,24 @@ Task<std::uint64_t> ClusterAllocator::last_used_end() {
   co_return 0;
 }
 
+// Behind `used_end` lies what counts that are too small left out, or what a crash left of space taken
+// ahead: holes.
+Task<std::uint64_t> ClusterAllocator::kept_end(std::uint64_t used_end) {
+  constexpr std::size_t kExtentsMax = 16;
+  std::uint64_t kept = used_end;
+  std::uint64_t at = used_end;
+  if (at < kept_size_) {
+    for (const Extent& extent : co_await file_.extents(at, kept_size_ - at, kExtentsMax)) {
+      at = extent.offset + extent.length;
+      if (extent.data) kept = at;
+    }
+  }
+  co_return at < kept_size_ ? kept_size_ : kept;
+}
+
 Task<void> ClusterAllocator::trim() {
   if (file_.traits().is_block_device) co_return;
-  const std::uint64_t end = co_await last_used_end();
+  const std::uint64_t end = co_await kept_end(co_await last_used_end());
   if (end >= file_size_) co_return;
   co_await file_.truncate(end);
   file_size_ = old_size_ = reserved_to_ = end;

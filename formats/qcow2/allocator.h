@@ -9,6 +9,7 @@
 #include "formats/qcow2/metadata_regions.h"
 #include "formats/qcow2/refcounts.h"
 #include "io/async_mutex.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/task.h"
 
@@ -71,8 +72,12 @@ class ClusterAllocator {
   /// What could not be done is put back. Errors: io; corrupt_image where a count was too small.
   Task<void> apply(std::vector<Drop> drops);
 
-  /// Cuts the file behind the last cluster in use. When nothing else goes on.
+  /// Cuts the file behind the last cluster in use, but data that was there from the start only if
+  /// clusters were given up: an image whose counts are too small loses nothing. When nothing else
+  /// goes on.
   Task<void> trim();
+  /// Where the file's last cluster ends; none that is in use lies behind it.
+  std::uint64_t file_end() const noexcept { return align_up(file_size_, header_.cluster_size()); }
 
  private:
   static constexpr std::size_t kDropsMax = std::size_t{1} << 19;  // 8 MiB
@@ -90,6 +95,7 @@ class ClusterAllocator {
   Task<void> discard(std::uint64_t first, std::uint64_t count);
   bool take_fresh(std::uint64_t first, std::uint64_t count);
   Task<std::uint64_t> last_used_end();
+  Task<std::uint64_t> kept_end(std::uint64_t used_end);
 
   Header& header_;
   File& file_;
@@ -101,6 +107,7 @@ class ClusterAllocator {
   std::uint64_t file_size_ = 0;    // bytes
   std::uint64_t old_size_ = 0;     // bytes; before this extended it
   std::uint64_t reserved_to_ = 0;  // bytes; 0: nothing was
+  std::uint64_t kept_size_ = 0;    // bytes that trim() leaves; 0 once clusters were given up
   bool reserves_ = true;
   std::vector<Drop> drops_;
   std::function<void(std::uint64_t)> on_free_;

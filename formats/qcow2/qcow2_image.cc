@@ -143,7 +143,8 @@ Task<ImageInfo> Qcow2Image::info() {
 }
 
 // Where the file that holds guest data ends, as far as it matters: it never shrinks while this
-// image is open, so it is asked again only where something lies behind what is known.
+// image is open, but in resize(), so it is asked again only where something lies behind what is
+// known.
 Task<std::uint64_t> Qcow2Image::data_end() {
   data_size_ = co_await data().size();
   co_return data_size_;
@@ -347,7 +348,9 @@ Task<void> Qcow2Image::resize(std::uint64_t size, ResizeOptions options) {
   if (size <= header_.size && options.preallocation != Preallocation::off) {
     co_await fail(ErrorKind::invalid_argument, "Preallocation can only be used for growing images");
   }
-  co_await writing_->resize(size, options);
+  Result<void> done = co_await writing_->resize(size, options).result();
+  if (data_file_) data_size_ = co_await data().size();
+  co_await std::move(done);
 }
 
 Task<void> Qcow2Image::flush() {

@@ -132,7 +132,7 @@ class Writer {
   Task<void> publish(const Run& run);
   L2Entry new_entry(const Run& run, std::size_t index) const noexcept;
   Task<void> release(const Run& run);
-  Task<void> check_overlap(std::uint64_t host, std::uint64_t length);
+  Task<void> check_place(std::uint64_t host, std::uint64_t length);
 
   Task<void> write_zero_bytes(std::uint64_t offset, std::uint64_t length);
   struct GuestRange {

@@ -18,6 +18,7 @@ Writing::Writing(const Parts& parts)
     : header(parts.header),
       image(parts.image),
       file(parts.file),
+      data_file(parts.data_file),
       cache(parts.cache),
       map(parts.map),
       refcounts(parts.header, parts.file, parts.cache),

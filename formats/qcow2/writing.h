@@ -42,6 +42,7 @@ class Writing {
   Header& header;
   Image& image;
   File& file;
+  File* const data_file;  ///< null where guest data is in `file`
   MetadataCache& cache;
   ClusterMap& map;
   Refcounts refcounts;
@@ -59,6 +60,8 @@ class Writing {
   Task<void> resize_disk(std::uint64_t size, ResizeOptions options);
   Task<void> grow(std::uint64_t size, ResizeOptions options);
   Task<void> grow_l1(std::uint64_t entries);
+  Task<void> clear_behind(std::uint64_t old_size, std::uint64_t size);
+  Task<void> fit_data_file(std::uint64_t size);
   Task<void> shrink(std::uint64_t size);
   Task<void> forget_behind(std::uint64_t begin);
   Task<void> drop_table(std::size_t index);
