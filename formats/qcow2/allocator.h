@@ -9,6 +9,7 @@
 #include "formats/qcow2/metadata_regions.h"
 #include "formats/qcow2/refcounts.h"
 #include "io/async_mutex.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/task.h"
 
@@ -73,8 +74,12 @@ class ClusterAllocator {
   /// What could not be done is put back. Errors: io; corrupt_image where a count was too small.
   Task<void> apply(std::vector<Drop> drops);
 
-  /// Cuts the file behind the last cluster in use. When nothing else goes on.
+  /// Cuts the file behind the last cluster in use, but data that was there from the start only if
+  /// clusters were given up: an image whose counts are too small loses nothing. When nothing else
+  /// goes on.
   Task<void> trim();
+  /// Where the file's last cluster ends; none that is in use lies behind it.
+  std::uint64_t file_end() const noexcept { return align_up(file_size_, header_.cluster_size()); }
 
  private:
   static constexpr std::size_t kDropsMax = std::size_t{1} << 19;  // 8 MiB
@@ -86,20 +91,26 @@ class ClusterAllocator {
   Task<bool> add_missing_block(std::uint64_t first, std::uint64_t count);
   Task<void> grow_table(std::uint64_t block);
   Task<void> extend_to(std::uint64_t end);
+  Task<void> reserve_to(std::uint64_t end);
   Task<void> apply_sorted(const std::vector<Drop>& drops, std::size_t& done);
   Task<void> give_back_space(const std::vector<Drop>& drops);
   Task<void> discard(std::uint64_t first, std::uint64_t count);
   bool take_fresh(std::uint64_t first, std::uint64_t count);
   Task<std::uint64_t> last_used_end();
+  Task<std::uint64_t> kept_end(std::uint64_t used_end);
 
   Header& header_;
   File& file_;
   Refcounts& refcounts_;
   MetadataRegions& regions_;
   AsyncMutex mutex_;
-  std::uint64_t next_ = 0;        // where the search begins: all below are in use, or were skipped
-  std::uint64_t fresh_from_ = 0;  // clusters from here on were never written
-  std::uint64_t file_size_ = 0;   // bytes
+  std::uint64_t next_ = 0;         // where the search begins: all below are in use, or were skipped
+  std::uint64_t fresh_from_ = 0;   // clusters from here on were never written
+  std::uint64_t file_size_ = 0;    // bytes
+  std::uint64_t old_size_ = 0;     // bytes; before this extended it
+  std::uint64_t reserved_to_ = 0;  // bytes; 0: nothing was
+  std::uint64_t kept_size_ = 0;    // bytes that trim() leaves; 0 once clusters were given up
+  bool reserves_ = true;
   std::vector<Drop> drops_;
   std::function<void(std::uint64_t)> on_free_;
 };

@@ -313,7 +313,7 @@ Result<void> Bitmaps::check_resize(std::uint64_t size) const {
 }
 
 Task<void> Bitmaps::prepare_resize(std::uint64_t size) {
-  if (bitmaps_.empty()) co_return;
+  if (bitmaps_.empty() && !unsaved_) co_return;
   const auto guard = co_await mutex_.lock();
   co_await check_resize(size);
   if (unsaved_) co_await save_now();

@@ -96,7 +96,8 @@ Task<void> Qcow2Image::start_writing() {
                              .data_file = data_file_.get(),
                              .cache = *cache_,
                              .map = *map_,
-                             .bitmaps_memory_max = memory_max_};
+                             .bitmaps_memory_max = memory_max_,
+                             .discard_no_unref = discard_no_unref_};
   writing_ = co_await Writing::start(parts);
 }
 
@@ -104,6 +105,10 @@ Task<void> Qcow2Image::start_writing() {
 Task<void> Qcow2Image::make_writable() {
   if (header_.incompatible(kCorruptBit)) {
     co_await fail(ErrorKind::corrupt_image, "qcow2: Image is corrupt; cannot be opened read/write");
+  }
+  if (discard_no_unref_ && header_.version < 3) {
+    co_await fail(ErrorKind::unsupported,
+                  "discard-no-unref is only supported since qcow2 version 3");
   }
   if (!header_.incompatible(kDirtyBit)) co_return;
   // Whoever wrote it last left the counts behind.
@@ -143,8 +148,9 @@ Task<ImageInfo> Qcow2Image::info() {
   co_return info;
 }
 
-// Where the file that holds guest data ends, as far as it matters: only resize() makes it shorter,
-// so it is asked again only where something lies behind what is known.
+// Where the file that holds guest data ends, as far as it matters: it never shrinks while this
+// image is open, but in resize(), so it is asked again only where something lies behind what is
+// known.
 Task<std::uint64_t> Qcow2Image::data_end() {
   data_size_ = co_await data().size();
   co_return data_size_;
@@ -343,29 +349,14 @@ Task<void> Qcow2Image::resize(std::uint64_t size, ResizeOptions options) {
   if (size <= header_.size && options.preallocation != Preallocation::off) {
     co_await fail(ErrorKind::invalid_argument, "Preallocation can only be used for growing images");
   }
-  // The data file is as long as the disk before the size says so, and as short only after that.
-  const std::uint64_t before = header_.size;
-  if (data_file_ && size > before) {
-    co_await resize_data_file(size);
-    const bool raw = header_.autoclear(kRawDataFileBit);
-    if (raw && options.preallocation == Preallocation::off) {
-      options.preallocation = Preallocation::metadata;  // every cluster stays mapped
-    }
+  // Every cluster of a raw data file stays mapped.
+  const bool raw = header_.autoclear(kRawDataFileBit);
+  if (raw && size > header_.size && options.preallocation == Preallocation::off) {
+    options.preallocation = Preallocation::metadata;
   }
-  co_await writing_->resize(size, options);
-  if (data_file_ && size < before) co_await resize_data_file(size);
-}
-
-Task<void> Qcow2Image::resize_data_file(std::uint64_t size) {
-  const std::uint64_t now = co_await data_file_->size();
-  const bool grows = size > header_.size;
-  if (data_file_->traits().is_block_device) {
-    if (now >= size) co_return;
-    co_await fail(ErrorKind::no_space,
-                  "'" + data_file_->name() + "' is too small for the new size");
-  }
-  if (grows ? now < size : now > size) co_await data_file_->truncate(size);
-  data_size_ = co_await data_file_->size();
+  Result<void> done = co_await writing_->resize(size, options).result();
+  if (data_file_) data_size_ = co_await data().size();
+  co_await std::move(done);
 }
 
 Task<void> Qcow2Image::flush() {

@@ -35,6 +35,8 @@ class Qcow2Image final : public Image {
   ~Qcow2Image() override;
 
   const Header& header() const noexcept { return header_; }
+  /// See OpenOptions. Before connect().
+  void set_discard_no_unref(bool on) noexcept { discard_no_unref_ = on; }
   /// Takes the files that the header names; null where it names none, or where only metadata will
   /// be asked for. Then reads the L1 table. `writable`: the file was opened for writing, and
   /// requests may write. Errors then: corrupt_image (marked as such), unsupported.
@@ -98,7 +100,6 @@ class Qcow2Image final : public Image {
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
   Task<void> make_writable();
-  Task<void> resize_data_file(std::uint64_t size);
   Task<void> start_writing();
   Task<void> change_refcount_width(unsigned order, const AmendOptions& options);
   Task<void> drop_clusters(std::vector<std::uint64_t> offsets);
@@ -110,6 +111,7 @@ class Qcow2Image final : public Image {
   std::unique_ptr<File> file_;
   std::string filename_;
   std::uint64_t memory_max_;
+  bool discard_no_unref_ = false;
   Header header_;
   std::unique_ptr<File> data_file_;
   std::unique_ptr<Image> backing_;

@@ -42,8 +42,14 @@ Task<EntryRef> Writer::entry_to_look_at(std::uint64_t offset) {
 }
 
 // Metadata of a damaged image may say that something else's bytes are free, or the guest's.
-Task<void> Writer::check_overlap(std::uint64_t host, std::uint64_t length) {
+Task<void> Writer::check_place(std::uint64_t host, std::uint64_t length) {
   if (&p_.file != &p_.data) co_return;
+  if (!in_bounds(host, length, p_.allocator.file_end())) {
+    co_await fail(
+        ErrorKind::corrupt_image,
+        fmt::format("'{}': the data cluster at offset {:#x} lies past the end of the file",
+                    p_.file.name(), align_down(host, cluster_size())));
+  }
   const auto kind = p_.regions.find(host, length);
   if (!kind) co_return;
   Error error(
@@ -52,8 +58,7 @@ Task<void> Writer::check_overlap(std::uint64_t host, std::uint64_t length) {
                   "corrupt",
                   p_.file.name(), host, to_string(*kind)));
   if (p_.header.version >= 3 && !p_.epochs.failure()) {
-    p_.header.incompatible_features |= std::uint64_t{1} << kCorruptBit;
-    Result<void> marked = co_await p_.epochs.write_header_now().result();
+    Result<void> marked = co_await p_.epochs.mark_corrupt().result();
     if (!marked) error = std::move(error).with_context("the image could not be marked as corrupt");
   }
   p_.epochs.fail_for_good(error);
@@ -97,7 +102,7 @@ Task<std::size_t> Writer::write_in_place(std::uint64_t offset, std::span<const s
   }
   if (length == 0) co_return 0;
   ref.slice.reset();
-  co_await check_overlap(host, length);
+  co_await check_place(host, length);
   co_await p_.data.write(host, data.first(length));
   co_return length;
 }
@@ -152,7 +157,7 @@ Task<WritePlace> Writer::prepare(std::uint64_t offset, std::uint64_t length) {
     const Mapping there = co_await p_.map.find(offset, length);
     place.file_offset = there.file_offset;
     place.length = there.length;
-    co_await check_overlap(place.file_offset, place.length);
+    co_await check_place(place.file_offset, place.length);
     co_return place;
   }
   place.length = std::min(length, run.begin + run.count * cluster_size() - offset);
@@ -213,7 +218,7 @@ Task<Writer::Run> Writer::plan(std::uint64_t offset, std::uint64_t length) {
   ref.slice.reset();
   plan_fill(run, offset, std::min(end, run.begin + run.count * cluster_size()) - offset);
   if (run.reuse) {
-    co_await check_overlap(run.host.offset, run.count * cluster_size());
+    co_await check_place(run.host.offset, run.count * cluster_size());
   } else if (&p_.data != &p_.file) {
     run.host = {.offset = run.begin, .count = run.count};  // the guest's offset is the place
   } else {

@@ -43,6 +43,7 @@ class Writer {
     ClusterAllocator& allocator;
     MetadataRegions& regions;
     Epochs& epochs;
+    bool discard_no_unref;  ///< discarded clusters stay allocated, as zero clusters
   };
   explicit Writer(const Parts& parts) : p_(parts) {}
 
@@ -131,20 +132,26 @@ class Writer {
   Task<void> publish(const Run& run);
   L2Entry new_entry(const Run& run, std::size_t index) const noexcept;
   Task<void> release(const Run& run);
-  Task<void> check_overlap(std::uint64_t host, std::uint64_t length);
+  Task<void> check_place(std::uint64_t host, std::uint64_t length);
 
   Task<void> write_zero_bytes(std::uint64_t offset, std::uint64_t length);
-  /// What an entry says is zeroes.
-  struct Zeroed {
+  struct GuestRange {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
   };
   Task<void> zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMode mode);
-  Task<Zeroed> zero_edge_in_entry(std::uint64_t offset, std::uint64_t end, ZeroMode mode);
+  Task<GuestRange> zero_edge_in_entry(std::uint64_t offset, std::uint64_t end, ZeroMode mode);
   Task<bool> zero_subclusters(std::uint64_t offset, std::uint64_t length);
   Task<void> remove(std::uint64_t begin, std::uint64_t end, Removal how);
   Task<std::uint64_t> remove_in_slice(std::uint64_t begin, std::uint64_t end, Removal how);
+  struct HostRange {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+  };
+  bool leaves_unneeded(L2Entry entry, Removal how) const noexcept;
+  Task<void> discard_now(HostRange range);
   Task<void> remove_guarded(std::uint64_t begin, std::uint64_t stop, Removal how);
+  Removal removal_of(L2Entry entry, Removal asked) const noexcept;
   std::optional<L2Entry> removed_entry(L2Entry entry, Removal how) const noexcept;
   Task<void> prepare_space(const Run& run, Preallocation mode);
   Task<bool> share_cluster(std::uint64_t host);

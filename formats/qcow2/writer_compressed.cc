@@ -102,7 +102,7 @@ Task<void> Writer::write_placed(std::span<const CompressedCluster> clusters) {
       std::memcpy(joined.data() + at, cluster.data.data(), cluster.data.size());
       at += cluster.data.size();
     }
-    co_await check_overlap(clusters[i].host, length);
+    co_await check_place(clusters[i].host, length);
     co_await p_.data.write(clusters[i].host, joined.bytes());
     i = end;
   }

@@ -27,6 +27,7 @@ class Writing {
     MetadataCache& cache;
     ClusterMap& map;
     std::uint64_t bitmaps_memory_max;  ///< bytes
+    bool discard_no_unref;             ///< see OpenOptions
   };
   /// Reads the refcount table and learns where metadata lies; clears what an unknown program
   /// left that writing makes untrue (autoclear bits).
@@ -41,6 +42,7 @@ class Writing {
   Header& header;
   Image& image;
   File& file;
+  File* const data_file;  ///< null where guest data is in `file`
   MetadataCache& cache;
   ClusterMap& map;
   Refcounts refcounts;
@@ -58,7 +60,10 @@ class Writing {
   Task<void> resize_disk(std::uint64_t size, ResizeOptions options);
   Task<void> grow(std::uint64_t size, ResizeOptions options);
   Task<void> grow_l1(std::uint64_t entries);
+  Task<void> clear_behind(std::uint64_t old_size, std::uint64_t size);
+  Task<void> fit_data_file(std::uint64_t size);
   Task<void> shrink(std::uint64_t size);
+  Task<void> forget_behind(std::uint64_t begin);
   Task<void> drop_table(std::size_t index);
 };
 

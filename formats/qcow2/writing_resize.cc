@@ -49,7 +49,9 @@ Task<void> Writing::grow(std::uint64_t size, ResizeOptions options) {
   const std::uint64_t old_size = header.size;
   const std::uint64_t cluster_size = header.cluster_size();
   const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
+  co_await forget_behind(align_up(old_size, cluster_size));
   co_await grow_l1((size + covered - 1) >> map.table_bits());
+  if (data_file != nullptr) co_await clear_behind(old_size, size);
   const std::uint64_t shown = image.backing() != nullptr ? image.backing()->virtual_size() : 0;
   // What the last cluster holds behind the old end was nobody's business so far.
   const std::uint64_t old_end = std::min(size, align_up(old_size, cluster_size));
@@ -70,11 +72,33 @@ Task<void> Writing::grow(std::uint64_t size, ResizeOptions options) {
     co_await writer.preallocate(align_up(old_size, cluster_size), align_up(size, cluster_size),
                                 options.preallocation, options.cancel);
   }
+  co_await fit_data_file(size);
   header.size = size;
   epochs.header_changed();
   Result<void> committed = co_await epochs.commit().result();
   if (!committed) header.size = old_size;
   co_await std::move(committed);
+}
+
+// What the data file holds behind the old end must not show, nor read otherwise by itself.
+Task<void> Writing::clear_behind(std::uint64_t old_size, std::uint64_t size) {
+  const std::uint64_t end = co_await data_file->size();
+  if (!data_file->traits().is_block_device) {
+    if (end > old_size) co_await data_file->truncate(old_size);
+    co_return;
+  }
+  if (size > end) {
+    co_await fail(ErrorKind::no_space, "'" + data_file->name() + "' is too small for the new size");
+  }
+  if (header.autoclear(kRawDataFileBit)) {
+    co_await data_file->write_zeroes(old_size, size - old_size, ZeroMode::may_unmap);
+  }
+}
+
+// A data file is as long as the disk; a device is as it is.
+Task<void> Writing::fit_data_file(std::uint64_t size) {
+  if (data_file == nullptr || data_file->traits().is_block_device) co_return;
+  co_await data_file->truncate(size);
 }
 
 Task<void> Writing::grow_l1(std::uint64_t entries) {
@@ -96,6 +120,18 @@ Task<void> Writing::grow_l1(std::uint64_t entries) {
   }
 }
 
+// What lies behind `begin`, a multiple of the cluster size: left by a crash in shrink(), or by other
+// programs.
+Task<void> Writing::forget_behind(std::uint64_t begin) {
+  const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
+  const std::uint64_t kept_tables = (begin + covered - 1) >> map.table_bits();
+  const std::uint64_t end = kept_tables << map.table_bits();
+  if (begin < end && (begin >> map.table_bits()) < map.l1().size()) {
+    co_await writer.forget_clusters(begin, end);
+  }
+  for (std::size_t i = kept_tables; i < map.l1().size(); ++i) co_await drop_table(i);
+}
+
 // The size goes first: a crash leaves clusters behind the image's end, never an image whose end is
 // gone.
 Task<void> Writing::shrink(std::uint64_t size) {
@@ -105,14 +141,9 @@ Task<void> Writing::shrink(std::uint64_t size) {
   Result<void> committed = co_await epochs.commit().result();
   if (!committed) header.size = old_size;
   co_await std::move(committed);
-  const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
-  const std::uint64_t begin = align_up(size, header.cluster_size());
-  const std::uint64_t kept_tables = (begin + covered - 1) >> map.table_bits();
-  const std::uint64_t end =
-      std::min(kept_tables << map.table_bits(), align_up(old_size, header.cluster_size()));
-  if (begin < end) co_await writer.forget_clusters(begin, end);
-  for (std::size_t i = kept_tables; i < map.l1().size(); ++i) co_await drop_table(i);
+  co_await forget_behind(align_up(size, header.cluster_size()));
   co_await epochs.commit();
+  co_await fit_data_file(size);
 }
 
 // A whole L2 table and all that it refers to, once.
