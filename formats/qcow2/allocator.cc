@@ -12,6 +12,11 @@ namespace {
 
 // Direct writes that extend a file wait for each other: extend rarely. Costs no space.
 constexpr std::uint64_t kExtendMin = 64 * kMiB;
+// Space is reserved ahead, since filesystems take long to find it for every cluster: as much as was
+// taken already, so that little is wasted.
+constexpr std::uint64_t kReserveMin = 1 * kMiB;
+constexpr std::uint64_t kReserveMinClusters = 16;
+constexpr std::uint64_t kReserveMax = 64 * kMiB;
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 }  // namespace
@@ -22,7 +27,7 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
-  kept_size_ = file_size_;
+  kept_size_ = old_size_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
   fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
@@ -162,19 +167,29 @@ Task<void> ClusterAllocator::grow_table(std::uint64_t block) {
 }
 
 Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
-  if (end <= file_size_) co_return;
-  if (file_.traits().is_block_device) {
-    co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
-  }
-  const std::uint64_t ahead = align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
-  Result<void> extended = co_await file_.truncate(ahead).result();
-  if (!extended) {
+  if (end > file_size_) {
+    if (file_.traits().is_block_device) {
+      co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
+    }
+    const std::uint64_t ahead =
+        align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
+    Result<void> extended = co_await file_.truncate(ahead).result();
     // A limit on the size of files may be near.
-    co_await file_.truncate(end);
-    file_size_ = end;
-    co_return;
+    if (!extended) co_await file_.truncate(end);
+    file_size_ = extended ? ahead : end;
   }
-  file_size_ = ahead;
+  co_await reserve_to(end);
+}
+
+// Only where this has extended the file. Not needed: a filesystem that can't, or is nearly full,
+// still takes what is written, or says then why it does not.
+Task<void> ClusterAllocator::reserve_to(std::uint64_t end) {
+  if (end <= reserved_to_ || !reserves_) co_return;
+  const std::uint64_t taken = end - std::min(end, old_size_);
+  if (taken < std::max(kReserveMin, kReserveMinClusters << header_.cluster_bits)) co_return;
+  const std::uint64_t to = std::min(end + std::min(taken, kReserveMax), file_size_);
+  reserves_ = (co_await file_.allocate(end, to - end).result()).has_value();
+  reserved_to_ = to;
 }
 
 Task<void> ClusterAllocator::release_unpublished(ClusterRun run) {
@@ -286,7 +301,8 @@ Task<void> ClusterAllocator::trim() {
   const std::uint64_t end = co_await kept_end(co_await last_used_end());
   if (end >= file_size_) co_return;
   co_await file_.truncate(end);
-  file_size_ = end;
+  file_size_ = old_size_ = reserved_to_ = end;
+  kept_size_ = std::min(kept_size_, end);
   fresh_from_ = end >> header_.cluster_bits;
 }
 

@@ -89,6 +89,7 @@ class ClusterAllocator {
   Task<bool> add_missing_block(std::uint64_t first, std::uint64_t count);
   Task<void> grow_table(std::uint64_t block);
   Task<void> extend_to(std::uint64_t end);
+  Task<void> reserve_to(std::uint64_t end);
   Task<void> apply_sorted(const std::vector<Drop>& drops, std::size_t& done);
   Task<void> give_back_space(const std::vector<Drop>& drops);
   Task<void> discard(std::uint64_t first, std::uint64_t count);
@@ -101,10 +102,13 @@ class ClusterAllocator {
   Refcounts& refcounts_;
   MetadataRegions& regions_;
   AsyncMutex mutex_;
-  std::uint64_t next_ = 0;        // where the search begins: all below are in use, or were skipped
-  std::uint64_t fresh_from_ = 0;  // clusters from here on were never written
-  std::uint64_t file_size_ = 0;   // bytes
-  std::uint64_t kept_size_ = 0;   // bytes that trim() leaves; 0 once clusters were given up
+  std::uint64_t next_ = 0;         // where the search begins: all below are in use, or were skipped
+  std::uint64_t fresh_from_ = 0;   // clusters from here on were never written
+  std::uint64_t file_size_ = 0;    // bytes
+  std::uint64_t old_size_ = 0;     // bytes; before this extended it
+  std::uint64_t reserved_to_ = 0;  // bytes; 0: nothing was
+  std::uint64_t kept_size_ = 0;    // bytes that trim() leaves; 0 once clusters were given up
+  bool reserves_ = true;
   std::vector<Drop> drops_;
   std::function<void(std::uint64_t)> on_free_;
 };

@@ -298,7 +298,7 @@ Task<DirtyBits> Bitmaps::read(std::string name) {
 // --- the disk's size
 
 Task<void> Bitmaps::prepare_resize(std::uint64_t size) {
-  if (bitmaps_.empty()) co_return;
+  if (bitmaps_.empty() && !unsaved_) co_return;
   const auto guard = co_await mutex_.lock();
   for (const Bitmap& bitmap : bitmaps_) {
     co_await check_bitmap_usable(bitmap.entry.name, &bitmap.entry);

@@ -78,7 +78,13 @@ Task<void> Bitmaps::save_now() {
     co_await rewrite();
   } else {
     std::vector<std::uint32_t> flags;
-    for (const Bitmap& bitmap : bitmaps_) flags.push_back(bitmap.entry.flags);
+    bool begins = false;  // to record
+    for (const Bitmap& bitmap : bitmaps_) {
+      flags.push_back(bitmap.entry.flags);
+      begins = begins || (bitmap.enabled() && (*bitmap.disk_flags & kBitmapAuto) == 0);
+    }
+    // What was written before is not recorded, so a crash must not undo it from now on.
+    if (begins) co_await p_.epochs.commit();
     co_await write_flags(std::move(flags));
   }
   for (Bitmap& bitmap : bitmaps_) {

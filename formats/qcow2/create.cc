@@ -71,14 +71,17 @@ class Creator {
         layout_(plan.layout) {}
 
   Task<void> run() {
+    co_await check_devices();
+    if (options_.in_place && file_.traits().is_block_device) co_await invalidate_image(file_);
     co_await make_room();
     co_await write_tables();
     co_await write_header();
   }
 
  private:
+  Task<void> check_devices();
   Task<void> make_room();
-  Task<void> check_device();
+  Task<void> make_data_file();
   Task<void> write_tables();
   Task<void> add_all(TableWriter& writer);
   Task<void> add_refcounts(TableWriter& writer);
@@ -89,6 +92,7 @@ class Creator {
   std::uint64_t offset_of(std::uint64_t cluster) const noexcept {
     return cluster << header_.cluster_bits;
   }
+  std::uint64_t tail_length() const noexcept { return layout_.tail_end - layout_.tail_begin; }
   ResizeOptions layout_options(Preallocation mode) const {
     return {.preallocation = mode == Preallocation::metadata ? Preallocation::off : mode,
             .cancel = options_.cancel};
@@ -102,24 +106,10 @@ class Creator {
   const Layout& layout_;
 };
 
-// The size is set first: direct writes that extend a file wait for each other.
-Task<void> Creator::make_room() {
-  const Preallocation mode = options_.effective_preallocation();
-  if (data_file_ != nullptr) {
-    co_await create_raw(*data_file_, header_.size, layout_options(mode));
-  }
-  if (file_.traits().is_block_device) {
-    co_await check_device();
-    co_return;
-  }
-  if (layout_.reserve_end > layout_.reserve_begin) {
-    co_await file_.truncate(layout_.reserve_begin);
-    co_await resize_raw(file_, layout_.reserve_begin, layout_.reserve_end, layout_options(mode));
-  }
-  co_await file_.truncate(layout_.file_size);
-}
-
-Task<void> Creator::check_device() {
+// Their sizes are what they are.
+Task<void> Creator::check_devices() {
+  if (data_file_ != nullptr && data_file_->traits().is_block_device) co_await make_data_file();
+  if (!file_.traits().is_block_device) co_return;
   if (layout_.reserve_end > layout_.reserve_begin) {
     co_await fail(ErrorKind::unsupported,
                   fmt::format("Could not resize image: Failed to resize underlying file: "
@@ -132,10 +122,25 @@ Task<void> Creator::check_device() {
                                                    "{} that the image needs",
                                                    file_.name(), size, layout_.file_size));
   }
-  // An image that was here is none any more, before anything else of it is gone.
-  const std::array<std::byte, kSectorSize> nothing{};
-  co_await file_.write(0, nothing);
-  co_await file_.flush();
+}
+
+// The size is set first: direct writes that extend a file wait for each other.
+Task<void> Creator::make_room() {
+  const Preallocation mode = options_.effective_preallocation();
+  if (data_file_ != nullptr && !data_file_->traits().is_block_device) co_await make_data_file();
+  if (file_.traits().is_block_device) co_return;
+  if (layout_.reserve_end > layout_.reserve_begin) {
+    co_await file_.truncate(layout_.reserve_begin);
+    co_await resize_raw(file_, layout_.reserve_begin, layout_.reserve_end, layout_options(mode));
+  }
+  co_await file_.truncate(layout_.file_size);
+}
+
+Task<void> Creator::make_data_file() {
+  co_await create_raw(*data_file_, header_.size,
+                      layout_options(options_.effective_preallocation()));
+  if (data_file_->traits().is_block_device) co_return;
+  co_await data_file_->write_zeroes(layout_.tail_begin, tail_length(), ZeroMode::keep_allocated);
 }
 
 Task<void> Creator::write_tables() {
@@ -159,6 +164,7 @@ Task<void> Creator::add_all(TableWriter& writer) {
   co_await writer.add(0, header_.cluster_size(), fill_header);
   co_await add_refcounts(writer);
   co_await add_maps(writer);
+  if (data_file_ == nullptr) co_await writer.add(layout_.tail_begin, tail_length(), nullptr);
 }
 
 Task<void> Creator::add_refcounts(TableWriter& writer) {
@@ -256,6 +262,13 @@ Result<CreatePlan> plan_image(CreateOptions options) {
   if (!bytes) return fail(std::move(bytes.error()));
   plan.header_bytes = *std::move(bytes);
   return plan;
+}
+
+Task<void> invalidate_image(File& file) {
+  const std::array<std::byte, kSectorSize> nothing{};
+  const std::uint64_t size = co_await file.size();
+  if (size > 0) co_await file.write(0, nothing);
+  co_await file.flush();
 }
 
 Task<void> create_qcow2(File& file, File* data_file, const CreatePlan& plan) {

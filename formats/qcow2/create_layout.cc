@@ -35,6 +35,7 @@ class Planner {
   Result<void> place_l2(std::uint64_t guest_cluster);
   Result<void> place_l2_tables();
   Result<void> map_as_written();
+  void place_tail(std::uint64_t end);
   Result<std::uint64_t> map_some(std::uint64_t guest, std::uint64_t length);
   Result<void> map_in_one_area();
   Result<ClusterSet::Run> take(std::optional<std::uint64_t> at, std::uint64_t count);
@@ -89,7 +90,10 @@ Result<void> Planner::place_l2(std::uint64_t guest_cluster) {
 
 // As a guest's write of the whole disk would: each L2 table before the clusters that it maps.
 Result<void> Planner::map_as_written() {
-  if (header_.has_data_file()) return place_l2_tables();
+  if (header_.has_data_file()) {
+    place_tail(header_.size);
+    return place_l2_tables();
+  }
   const std::uint64_t at_once =
       align_down(std::numeric_limits<std::int32_t>::max(), cluster_size());
   for (std::uint64_t guest = 0; guest < header_.size;) {
@@ -97,7 +101,16 @@ Result<void> Planner::map_as_written() {
     if (!done) return fail(done.error().clone());
     guest += *done;
   }
+  place_tail(data_end_);
   return {};
+}
+
+// A write fills the cluster, or the subcluster, that the disk ends in.
+void Planner::place_tail(std::uint64_t end) {
+  const std::uint64_t unit = cluster_size() / (header_.extended_l2() ? kSubclusters : 1);
+  layout_.tail_begin = end;
+  layout_.tail_end = align_up(end, unit);
+  if (!header_.has_data_file()) data_end_ = layout_.tail_end;
 }
 
 // What they map lies in another file.
@@ -125,10 +138,7 @@ Result<std::uint64_t> Planner::map_some(std::uint64_t guest, std::uint64_t lengt
     add_data(guest_cluster, run->first, count);
     next = run->end;
     const std::uint64_t bytes = std::min(length - done, count << header_.cluster_bits);
-    // QEMU writes whole subclusters.
-    const std::uint64_t unit =
-        header_.extended_l2() ? header_.cluster_size() / kSubclusters : header_.cluster_size();
-    data_end_ = (run->first << header_.cluster_bits) + align_up(bytes, unit);
+    data_end_ = (run->first << header_.cluster_bits) + bytes;
     done += bytes;
   }
   return done;

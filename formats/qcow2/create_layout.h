@@ -37,6 +37,10 @@ struct Layout {
   /// Bytes: where data clusters lie that are to be reserved or filled with zeroes.
   std::uint64_t reserve_begin = 0;
   std::uint64_t reserve_end = 0;
+  /// Bytes, in the file of the data clusters: what is mapped behind the end of the disk, and is
+  /// written as zeroes.
+  std::uint64_t tail_begin = 0;
+  std::uint64_t tail_end = 0;
   std::uint64_t file_size = 0;  ///< bytes
 };
 

@@ -151,6 +151,17 @@ Task<void> Epochs::write_header_now() {
   co_await write_header(header_);
 }
 
+// Nothing else of it: what the header names in memory may not be durable.
+Task<void> Epochs::mark_corrupt() {
+  const auto guard = co_await mutex_.lock();
+  co_await check_usable();
+  constexpr std::uint64_t kBit = std::uint64_t{1} << kCorruptBit;
+  header_.incompatible_features |= kBit;
+  Header header = on_disk_;
+  header.incompatible_features |= kBit;
+  co_await write_header(header);
+}
+
 Task<void> Epochs::publish_bitmaps(std::optional<BitmapsExtension> bitmaps) {
   const auto guard = co_await mutex_.lock();
   co_await check_usable();

@@ -50,6 +50,8 @@ class Epochs {
   /// Writes the header's first 512 bytes now, as `header` is, and waits until it is durable.
   /// REQUIRES: nothing else of it has been changed since the last commit().
   Task<void> write_header_now();
+  /// Sets the corrupt bit in the header on disk, which stays as it is otherwise. REQUIRES: version 3.
+  Task<void> mark_corrupt();
   /// Makes the header name this bitmap directory, or none, by steps that a crash can't tear (see
   /// bitmap_header.h), and waits until it is durable. REQUIRES: the directory and what it refers to
   /// are durable. Errors before anything is changed: no_space, unsupported, corrupt_image.

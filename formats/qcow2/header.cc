@@ -25,7 +25,8 @@ std::unexpected<Error> unsupported(std::string message) {
 template <class Struct>
 Struct load(std::span<const std::byte> bytes) {
   Struct loaded{};
-  std::memcpy(&loaded, bytes.data(), std::min(sizeof loaded, bytes.size()));
+  const std::size_t count = std::min(sizeof loaded, bytes.size());
+  if (count > 0) std::memcpy(&loaded, bytes.data(), count);
   return loaded;
 }
 

@@ -25,7 +25,7 @@ Task<void> TableWriter::add(std::uint64_t offset, std::uint64_t length, Fill fil
     co_await make_room(offset + done, piece);
     const std::span<std::byte> into = buffer_.bytes().subspan(filled_, piece);
     std::memset(into.data(), 0, into.size());
-    fill(done, into);
+    if (fill) fill(done, into);
     filled_ += piece;
     done += piece;
   }

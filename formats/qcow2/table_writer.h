@@ -28,7 +28,7 @@ class TableWriter {
   /// Puts a part of a table, `into.size()` bytes from `position` on, into memory that is zero.
   using Fill = std::function<void(std::uint64_t position, std::span<std::byte> into)>;
   /// A table of `length` bytes at `offset`, filled part by part, each a multiple of 512 bytes from
-  /// its start.
+  /// its start. No `fill`: zeroes.
   Task<void> add(std::uint64_t offset, std::uint64_t length, Fill fill);
   /// Starts what is left. Afterwards nothing is added.
   Task<void> finish();

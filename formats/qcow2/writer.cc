@@ -58,8 +58,7 @@ Task<void> Writer::check_place(std::uint64_t host, std::uint64_t length) {
                   "corrupt",
                   p_.file.name(), host, to_string(*kind)));
   if (p_.header.version >= 3 && !p_.epochs.failure()) {
-    p_.header.incompatible_features |= std::uint64_t{1} << kCorruptBit;
-    Result<void> marked = co_await p_.epochs.write_header_now().result();
+    Result<void> marked = co_await p_.epochs.mark_corrupt().result();
     if (!marked) error = std::move(error).with_context("the image could not be marked as corrupt");
   }
   p_.epochs.fail_for_good(error);

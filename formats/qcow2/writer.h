@@ -134,16 +134,16 @@ class Writer {
   Task<void> check_place(std::uint64_t host, std::uint64_t length);
 
   Task<void> write_zero_bytes(std::uint64_t offset, std::uint64_t length);
-  /// What an entry says is zeroes.
-  struct Zeroed {
+  struct GuestRange {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
   };
   Task<void> zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMode mode);
-  Task<Zeroed> zero_edge_in_entry(std::uint64_t offset, std::uint64_t end, ZeroMode mode);
+  Task<GuestRange> zero_edge_in_entry(std::uint64_t offset, std::uint64_t end, ZeroMode mode);
   Task<bool> zero_subclusters(std::uint64_t offset, std::uint64_t length);
   Task<void> remove(std::uint64_t begin, std::uint64_t end, Removal how);
   Task<std::uint64_t> remove_in_slice(std::uint64_t begin, std::uint64_t end, Removal how);
+  Task<void> discard_data(GuestRange range);
   Task<void> remove_guarded(std::uint64_t begin, std::uint64_t stop, Removal how);
   std::optional<L2Entry> removed_entry(L2Entry entry, Removal how) const noexcept;
   Task<void> prepare_space(const Run& run, Preallocation mode);

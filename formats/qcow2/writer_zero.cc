@@ -55,15 +55,15 @@ Task<void> Writer::write_zeroes(std::uint64_t offset, std::uint64_t length, Zero
 Task<void> Writer::zero_edge(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
   if (length == 0) co_return;
   const std::uint64_t end = offset + length;
-  const Zeroed zeroed = co_await zero_edge_in_entry(offset, end, mode);
+  const GuestRange zeroed = co_await zero_edge_in_entry(offset, end, mode);
   if (zeroed.begin > offset) co_await write_zero_bytes(offset, zeroed.begin - offset);
   if (zeroed.end < end) co_await write_zero_bytes(zeroed.end, end - zeroed.end);
 }
 
 // What of [offset, end) an entry can say is zeroes; empty, at `end`, where it can't. What lies
 // around must be zeroes, and stay so until the entry says so: others write there.
-Task<Writer::Zeroed> Writer::zero_edge_in_entry(std::uint64_t offset, std::uint64_t end,
-                                                ZeroMode mode) {
+Task<Writer::GuestRange> Writer::zero_edge_in_entry(std::uint64_t offset, std::uint64_t end,
+                                                    ZeroMode mode) {
   if (p_.epochs.over_limit()) co_await p_.epochs.commit();
   const std::uint64_t begin = align_down(offset, cluster_size());
   RangeLock::Guard guard(locks_, begin, cluster_size(), /*exclusive=*/true);
@@ -79,16 +79,16 @@ Task<Writer::Zeroed> Writer::zero_edge_in_entry(std::uint64_t offset, std::uint6
     if (!tail) whole_end = align_down(end, granule());
     if (whole_begin < whole_end) {
       const bool done = co_await zero_subclusters(whole_begin, whole_end - whole_begin);
-      if (done) co_return Zeroed{.begin = whole_begin, .end = whole_end};
+      if (done) co_return GuestRange{.begin = whole_begin, .end = whole_end};
     }
   }
   const bool zero_already = co_await reads_as_zero(begin, begin + cluster_size());
-  if (!zero_already) co_return Zeroed{.begin = end, .end = end};
+  if (!zero_already) co_return GuestRange{.begin = end, .end = end};
   if (p_.header.version >= 3) {
     co_await remove_guarded(begin, begin + cluster_size(),
                             mode == ZeroMode::may_unmap ? Removal::zero_unmap : Removal::zero_keep);
   }
-  co_return Zeroed{.begin = offset, .end = end};
+  co_return GuestRange{.begin = offset, .end = end};
 }
 
 // Whole subclusters of one cluster, by their bits; false where the entry has none.
@@ -195,17 +195,34 @@ Task<void> Writer::remove_guarded(std::uint64_t begin, std::uint64_t stop, Remov
   look.slice.reset();
   if (!any) co_return;
   const EntryRef ref = co_await p_.tables.entry_for_write(begin);
+  GuestRange unneeded;
   for (std::size_t i = 0; i < count; ++i) {
     EntryRef at = ref;
     at.word += i * (ref.extended ? 2 : 1);
     const L2Entry entry = at.get();
     const std::optional<L2Entry> after = removed_entry(entry, how);
     if (!after) continue;
-    co_await p_.map.check(entry, begin + (i << p_.header.cluster_bits));
+    const std::uint64_t offset = begin + (i << p_.header.cluster_bits);
+    co_await p_.map.check(entry, offset);
     p_.tables.set(at, 0, *after);
     const bool keeps_place = how == Removal::zero_keep && !entry.compressed();
-    if (!keeps_place) drop_contents(entry, /*discard=*/true);
+    if (keeps_place) continue;
+    drop_contents(entry, /*discard=*/true);
+    if (how == Removal::forget || !p_.map.placed(entry)) continue;
+    if (unneeded.end != offset) {
+      co_await discard_data(unneeded);
+      unneeded.begin = offset;
+    }
+    unneeded.end = offset + cluster_size();
   }
+  co_await discard_data(unneeded);
+}
+
+// Clusters have the guest's offsets in a data file. That it holds zeroes before an entry says so
+// does not matter: the guest's range is one or the other until it is flushed.
+Task<void> Writer::discard_data(GuestRange range) {
+  if (&p_.data == &p_.file || p_.header.autoclear(kRawDataFileBit)) co_return;
+  if (range.begin < range.end) co_await p_.data.discard(range.begin, range.end - range.begin);
 }
 
 }  // namespace platter::qcow2

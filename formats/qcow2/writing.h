@@ -62,6 +62,7 @@ class Writing {
   Task<void> clear_behind(std::uint64_t old_size, std::uint64_t size);
   Task<void> fit_data_file(std::uint64_t size);
   Task<void> shrink(std::uint64_t size);
+  Task<void> forget_behind(std::uint64_t begin);
   Task<void> drop_table(std::size_t index);
 };
 

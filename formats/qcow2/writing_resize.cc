@@ -37,6 +37,7 @@ Task<void> Writing::grow(std::uint64_t size, ResizeOptions options) {
   if (size > kMaxFileSize - covered) {
     co_await fail(ErrorKind::too_large, "Failed to grow the L1 table: File too large");
   }
+  co_await forget_behind(align_up(old_size, cluster_size));
   co_await grow_l1((size + covered - 1) >> map.table_bits());
   if (data_file != nullptr) co_await clear_behind(old_size, size);
   const std::uint64_t shown = image.backing() != nullptr ? image.backing()->virtual_size() : 0;
@@ -110,6 +111,18 @@ Task<void> Writing::grow_l1(std::uint64_t entries) {
   }
 }
 
+// What lies behind `begin`, a multiple of the cluster size: left by a crash in shrink(), or by other
+// programs.
+Task<void> Writing::forget_behind(std::uint64_t begin) {
+  const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
+  const std::uint64_t kept_tables = (begin + covered - 1) >> map.table_bits();
+  const std::uint64_t end = kept_tables << map.table_bits();
+  if (begin < end && (begin >> map.table_bits()) < map.l1().size()) {
+    co_await writer.forget_clusters(begin, end);
+  }
+  for (std::size_t i = kept_tables; i < map.l1().size(); ++i) co_await drop_table(i);
+}
+
 // The size goes first: a crash leaves clusters behind the image's end, never an image whose end is
 // gone.
 Task<void> Writing::shrink(std::uint64_t size) {
@@ -119,13 +132,7 @@ Task<void> Writing::shrink(std::uint64_t size) {
   Result<void> committed = co_await epochs.commit().result();
   if (!committed) header.size = old_size;
   co_await std::move(committed);
-  const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
-  const std::uint64_t begin = align_up(size, header.cluster_size());
-  const std::uint64_t kept_tables = (begin + covered - 1) >> map.table_bits();
-  const std::uint64_t end =
-      std::min(kept_tables << map.table_bits(), align_up(old_size, header.cluster_size()));
-  if (begin < end) co_await writer.forget_clusters(begin, end);
-  for (std::size_t i = kept_tables; i < map.l1().size(); ++i) co_await drop_table(i);
+  co_await forget_behind(align_up(size, header.cluster_size()));
   co_await epochs.commit();
   co_await fit_data_file(size);
 }

@@ -25,6 +25,9 @@ Task<void> Qcow2Target::begin() {
   image_file_ = image_.file.get();
   plan.options.in_place = image_.unpublished == nullptr;
   if (plan.options.data_file) co_await open_data_file();
+  if (plan.options.in_place && !image_file_->traits().is_block_device) {
+    co_await qcow2::invalidate_image(*image_file_);  // a device's, when its size is known to do
+  }
   for (DirectFile* file : {image_file_, data_file_}) {
     if (file != nullptr) co_await clear_target(*file, options_.attributes);
   }

@@ -96,6 +96,21 @@ Task<void> CrashFile::write(std::uint64_t offset, std::span<const std::byte> dat
   returned(id);
 }
 
+Task<void> CrashFile::writev(std::uint64_t offset, std::span<const iovec> data) {
+  const std::size_t length = total_size(data);
+  co_await check_range(offset, length);
+  co_await pause();
+  const std::uint64_t size_before = live_.size();
+  std::uint64_t at = offset;
+  for (const iovec& piece : data) {
+    live_.write(at, {static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+    at += piece.iov_len;
+  }
+  const std::uint64_t id = record(offset, length, /*zeroes=*/false, size_before);
+  co_await pause();
+  returned(id);
+}
+
 Task<void> CrashFile::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode /*mode*/) {
   co_await check_range(offset, length);
   co_await pause();

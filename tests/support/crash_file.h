@@ -49,6 +49,8 @@ class CrashFile final : public File {
   Task<std::uint64_t> size() override { co_return live_.size(); }
   Task<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) override;
   Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  /// All pieces are one operation, as one request of the kernel is.
+  Task<void> writev(std::uint64_t offset, std::span<const iovec> data) override;
   Task<void> flush() override;
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override;
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;

@@ -174,6 +174,22 @@ TEST(CrashFile, DiscardedDataMayBeAnything) {
   EXPECT_EQ(file.live().bytes()[kSector], std::byte{0xdd});
 }
 
+TEST_F(CrashFileTest, ScatteredMemoryIsOneOperationThatMayBeTorn) {
+  ASSERT_TRUE(loop.run(file.truncate(2 * kSector)));
+  ASSERT_TRUE(loop.run(file.flush()));
+  const auto first = sectors(1, 1);
+  const auto second = sectors(1, 2);
+  const auto piece = [](const std::vector<std::byte>& bytes, std::size_t from, std::size_t length) {
+    return iovec{const_cast<std::byte*>(bytes.data()) + from, length};
+  };
+  const iovec pieces[] = {piece(first, 0, 100), piece(first, 100, 412), piece(second, 0, 512)};
+  ASSERT_TRUE(loop.run(file.writev(0, pieces)));
+  EXPECT_EQ(file.crash_points(), 1U);
+  std::set<Values> seen;
+  for (std::uint64_t seed = 0; seed < 500; ++seed) seen.insert(crash(CrashPlan::random(seed)));
+  EXPECT_EQ(seen, (std::set<Values>{{0, 0}, {0, 2}, {1, 0}, {1, 2}}));
+}
+
 // A write that returned before the flush was called is durable after it; one that was in flight
 // may be; and whatever was durable, a flush of everything makes the disk what is live.
 TEST(CrashFile, WritesInFlightDuringAFlushStayUncertain) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "io/check.h"
@@ -32,24 +33,27 @@ Pipe make_pipe() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// Shares this process' memory until the program runs: a copy of what sanitizers map costs more than
-// most programs do. Returns its id, or a negative error number.
-pid_t spawn(char* const* argv, char* const* environment, const std::string& folder,
-            const std::array<int, 3>& fds) {
+// A group of its own, so that its children can be killed with it. Not fork(): copying the page tables
+// of a process under AddressSanitizer takes longer than most commands.
+pid_t start(const Command& command, char* const* argv, char* const* environment,
+            const std::array<int, 3>& fds, int& os_error) {
   posix_spawn_file_actions_t actions;
-  PLATTER_CHECK(::posix_spawn_file_actions_init(&actions) == 0);
-  for (int n = 0; n < 3; ++n) {
-    ::posix_spawn_file_actions_adddup2(&actions, fds[static_cast<std::size_t>(n)], n);
-  }
-  if (!folder.empty()) ::posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
   posix_spawnattr_t attributes;
+  PLATTER_CHECK(::posix_spawn_file_actions_init(&actions) == 0);
   PLATTER_CHECK(::posix_spawnattr_init(&attributes) == 0);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  pid_t child = 0;
-  const int error = ::posix_spawnp(&child, argv[0], &actions, &attributes, argv, environment);
+  for (int n = 0; n < 3; ++n) {
+    const int fd = fds[static_cast<std::size_t>(n)];
+    PLATTER_CHECK(::posix_spawn_file_actions_adddup2(&actions, fd, n) == 0);
+  }
+  if (!command.folder.empty()) {
+    PLATTER_CHECK(::posix_spawn_file_actions_addchdir_np(&actions, command.folder.c_str()) == 0);
+  }
+  PLATTER_CHECK(::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP) == 0);
+  pid_t child = -1;
+  os_error = ::posix_spawnp(&child, argv[0], &actions, &attributes, argv, environment);
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
-  return error == 0 ? child : -error;
+  return child;
 }
 
 std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
@@ -99,10 +103,13 @@ CommandResult run_command(const Command& command) {
   Pipe out = make_pipe();
   Pipe err = make_pipe();
 
-  const pid_t child = spawn(argv.data(), envp.data(), command.folder,
-                            {in.read_end.get(), out.write_end.get(), err.write_end.get()});
-  if (child < 0) {
-    return {.exit_code = 127, .err = command.argv[0] + ": " + ::strerrordesc_np(-child) + "\n"};
+  int os_error = 0;
+  const pid_t child =
+      start(command, argv.data(), envp.data(),
+            {in.read_end.get(), out.write_end.get(), err.write_end.get()}, os_error);
+  if (os_error != 0) {
+    return {.exit_code = 127,
+            .err = command.argv.front() + ": " + ::strerrordesc_np(os_error) + "\n"};
   }
   in.read_end = UniqueFd();
   out.write_end = UniqueFd();

@@ -24,6 +24,12 @@ class SharedFile final : public File {
   Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override {
     return file_.write(offset, data);
   }
+  Task<std::size_t> readv(std::uint64_t offset, std::span<const iovec> into) override {
+    return file_.readv(offset, into);
+  }
+  Task<void> writev(std::uint64_t offset, std::span<const iovec> data) override {
+    return file_.writev(offset, data);
+  }
   Task<void> flush() override { return file_.flush(); }
   Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override {
     return file_.write_zeroes(offset, length, mode);

@@ -8,6 +8,7 @@ _ABSENT = "a target that could not be made is not left behind"
 _TEXT = "the message says more, or says what was wrong"
 _NO_TABLE = "no L2 table is made where there is nothing to cut off"
 _OBJECTS = "no --object and --image-opts yet: with the formats that need them"
+_NODE = "the image's name where qemu-img has a number of its own"
 
 DIFFERENCES = {
     "usage/help": ({"stdout", "stderr", "code"}, "platter's own help, also for `resize --help`"),
@@ -18,6 +19,14 @@ DIFFERENCES = {
     "usage/image_opts": ({"code", "stdout", "stderr"}, _OBJECTS),
     "info/abbreviated": ({"code", "stdout", "stderr"}, _OBJECTS + ", so --o means --output alone"),
     "convert/ambiguous": ({"stderr"}, _OBJECTS + ", so --target means --target-is-zero alone"),
+    "bitmap/granularity_4G": ({"stderr"}, _TEXT),
+    "bitmap/granularity_1T": ({"stderr"}, _TEXT),
+    "bitmap/name*": ({"stderr"}, _NODE),
+    "bitmap/folder": ({"stderr"}, _TEXT),
+    "bitmap/version_2": ({"stderr"}, _NODE),
+    "bitmap/raw": ({"stderr"}, _NODE),
+    "bitmap/format": ({"stderr"}, _NODE),
+    "bitmap/empty_disk": ({"code", "stderr"}, "qemu-img loses the bitmap and says so, with exit code 0"),
     "bench/*_0x1k": ({"code", "stdout", "stderr"}, "hexadecimal numbers take no suffix; qemu-img warns"),
     "bench/over_the_end*": ({"stderr"}, _TEXT),
     "bench/begins_*": ({"stderr"}, _TEXT),
