@@ -189,6 +189,7 @@ Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file
   }
   auto image =
       co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
+  image->set_discard_no_unref(options_.discard_no_unref && depth == 0);
   // Looking at metadata opens nothing else.
   if (options_.purpose == OpenPurpose::inspect) co_return image;
   std::unique_ptr<File> data_file = co_await open_data_file(*image, depth);

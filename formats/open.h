@@ -29,6 +29,9 @@ struct OpenOptions {
   Durability durability = Durability::on_flush;
   /// Take no lock and heed none (`-U`). Only for inspect and read purposes.
   bool force_share = false;
+  /// qcow2, version 3: what the guest discards, or zeroes and lets go, stays allocated as zero
+  /// clusters in the same place, so that images do not fragment; their file's space is given back.
+  bool discard_no_unref = false;
 };
 
 /// Tells how the format was decided: writing to a raw image that was only guessed to be raw lets

@@ -27,7 +27,8 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
-  kept_size_ = old_size_ = file_size_;
+  old_size_ = file_size_;
+  kept_size_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
   fresh_from_ = file_.traits().is_block_device ? kNever : (file_size_ + size - 1) / size;
@@ -78,9 +79,20 @@ Task<ClusterRun> ClusterAllocator::allocate(std::uint64_t count) {
   co_return run;
 }
 
+Task<ClusterRun> ClusterAllocator::allocate_up_to(std::uint64_t count) {
+  for (;;) {
+    Result<ClusterRun> run = co_await allocate(count).result();
+    const bool no_gap = !run && run.error().kind() == ErrorKind::no_space && count > 1;
+    if (!no_gap) co_return std::move(run);
+    count /= 2;
+  }
+}
+
 bool ClusterAllocator::take_fresh(std::uint64_t first, std::uint64_t count) {
-  const bool fresh = fresh_from_ != kNever && first >= fresh_from_;
-  if (fresh) fresh_from_ = first + count;
+  if (fresh_from_ == kNever) return false;
+  const bool fresh = first >= fresh_from_;
+  // A run that begins before takes fresh clusters, too: they come back with something in them.
+  fresh_from_ = std::max(fresh_from_, first + count);
   return fresh;
 }
 
@@ -103,6 +115,8 @@ Task<bool> ClusterAllocator::add_missing_block(std::uint64_t first, std::uint64_
   const std::uint64_t place = co_await find_free(1);
   if (place >> refcounts_.block_bits() != block && !refcounts_.has_block(place)) {
     const bool recursed = co_await add_missing_block(place, 1);
+    // A run that needs several blocks would be left behind by each of them.
+    if (count > per_block) next_ = first;
     co_return recursed;
   }
   const std::uint64_t offset = place << header_.cluster_bits;

@@ -44,6 +44,8 @@ class ClusterAllocator {
   /// `count` contiguous clusters, each with one reference. Errors: no_space (the device, or what the
   /// format can address, is full), corrupt_image (a cluster said to be free holds metadata), io.
   Task<ClusterRun> allocate(std::uint64_t count);
+  /// The same, but where there is no gap of that size it may be fewer, at least one.
+  Task<ClusterRun> allocate_up_to(std::uint64_t count);
   /// One more reference for the cluster at `offset`. Errors: too_large where there can't be one more.
   Task<void> raise(std::uint64_t offset) { return refcounts_.raise(index_of(offset), 1); }
 

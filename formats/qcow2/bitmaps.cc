@@ -297,20 +297,25 @@ Task<DirtyBits> Bitmaps::read(std::string name) {
 
 // --- the disk's size
 
-Task<void> Bitmaps::prepare_resize(std::uint64_t size) {
-  if (bitmaps_.empty() && !unsaved_) co_return;
-  const auto guard = co_await mutex_.lock();
+Result<void> Bitmaps::check_resize(std::uint64_t size) const {
   for (const Bitmap& bitmap : bitmaps_) {
-    co_await check_bitmap_usable(bitmap.entry.name, &bitmap.entry);
-    Result<void> possible =
-        check_bitmap(p_.header, bitmap.entry.name, bitmap.entry.granularity, size);
+    Result<void> possible = check_bitmap_usable(bitmap.entry.name, &bitmap.entry);
+    if (!possible) return possible;
+    possible = check_bitmap(p_.header, bitmap.entry.name, bitmap.entry.granularity, size);
     if (possible && size == 0) {
       possible = fail(ErrorKind::unsupported, "a disk of size 0 has nothing to record");
     }
     if (possible) continue;
-    co_await fail(
+    return fail(
         std::move(possible.error()).with_context(fmt::format("Bitmap '{}'", bitmap.entry.name)));
   }
+  return {};
+}
+
+Task<void> Bitmaps::prepare_resize(std::uint64_t size) {
+  if (bitmaps_.empty() && !unsaved_) co_return;
+  const auto guard = co_await mutex_.lock();
+  co_await check_resize(size);
   if (unsaved_) co_await save_now();
   for (Bitmap& bitmap : bitmaps_) {
     co_await load(bitmap);

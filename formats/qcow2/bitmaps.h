@@ -87,6 +87,8 @@ class Bitmaps {
   /// A copy of its bits.
   Task<DirtyBits> read(std::string name);
 
+  /// Whether a disk of another size can have the same bitmaps. Errors: as the next one.
+  Result<void> check_resize(std::uint64_t size) const;
   /// Before the disk gets another size: takes memory, marks all as in use.
   /// Errors: corrupt_image (one is inconsistent), too_large, out_of_memory, io.
   Task<void> prepare_resize(std::uint64_t size);

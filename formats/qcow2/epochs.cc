@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "formats/qcow2/bitmap_header.h"
+#include "formats/qcow2/header_change.h"
 #include "formats/qcow2/header_encode.h"
 #include "formats/qcow2/header_sector.h"
 #include "formats/qcow2/table_batch.h"
@@ -168,17 +168,32 @@ Task<void> Epochs::publish_bitmaps(std::optional<BitmapsExtension> bitmaps) {
   std::vector<std::byte> cluster(header_.cluster_size());
   co_await read_zero_filled(file_, 0, cluster);
   const std::vector<HeaderStep> steps = co_await plan_bitmaps_extension(cluster, bitmaps);
-  for (const HeaderStep& step : steps) {
-    Result<void> written = co_await write_piece(file_, step.offset, step.bytes).result();
-    if (written) written = co_await barrier().result();
-    if (!written) fail_for_good(written.error());  // as with every write of the header
-    co_await std::move(written);
-  }
+  co_await write_header_steps(steps);
   constexpr std::uint64_t kBit = std::uint64_t{1} << kBitmapsBit;
   for (Header* const header : {&header_, &on_disk_}) {
     header->bitmaps = bitmaps;
     header->autoclear_features &= ~kBit;
     if (bitmaps) header->autoclear_features |= kBit;
+  }
+}
+
+Task<void> Epochs::publish_header(Header wanted) {
+  const auto guard = co_await mutex_.lock();
+  co_await check_usable();
+  std::vector<std::byte> cluster(header_.cluster_size());
+  co_await read_zero_filled(file_, 0, cluster);
+  const std::vector<HeaderStep> steps = co_await plan_header_change(cluster, wanted);
+  co_await write_header_steps(steps);
+  header_ = wanted;
+  on_disk_ = std::move(wanted);
+}
+
+Task<void> Epochs::write_header_steps(const std::vector<HeaderStep>& steps) {
+  for (const HeaderStep& step : steps) {
+    Result<void> written = co_await write_piece(file_, step.offset, step.bytes).result();
+    if (written) written = co_await barrier().result();
+    if (!written) fail_for_good(written.error());  // as with every write of the header
+    co_await std::move(written);
   }
 }
 

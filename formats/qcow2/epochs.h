@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "formats/qcow2/allocator.h"
+#include "formats/qcow2/bitmap_header.h"
 #include "formats/qcow2/entry_table.h"
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/metadata_cache.h"
@@ -56,6 +57,11 @@ class Epochs {
   /// bitmap_header.h), and waits until it is durable. REQUIRES: the directory and what it refers to
   /// are durable. Errors before anything is changed: no_space, unsupported, corrupt_image.
   Task<void> publish_bitmaps(std::optional<BitmapsExtension> bitmaps);
+  /// Makes the header on disk, and the one here, this one, by steps that a crash can't tear (see
+  /// header_change.h), and waits until it is durable. REQUIRES: what it refers to is durable, and
+  /// nothing else of the header has been changed since the last commit().
+  /// Errors before anything is changed: those of plan_header_change().
+  Task<void> publish_header(Header wanted);
   /// Writes metadata that no table here holds, in place, and waits until it is durable.
   Task<void> write_in_place(std::uint64_t offset, std::vector<std::byte> bytes);
 
@@ -95,6 +101,7 @@ class Epochs {
   Task<void> commit_now();
   Task<void> write_pieces(std::vector<Piece>& pieces);
   Task<void> write_header(const Header& header);
+  Task<void> write_header_steps(const std::vector<HeaderStep>& steps);
   Task<void> barrier();
 
   Header& header_;

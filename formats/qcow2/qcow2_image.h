@@ -18,6 +18,7 @@ namespace platter::qcow2 {
 
 class Bitmaps;
 class Writing;
+struct AmendOptions;
 struct NewSnapshot;
 
 /// Versions 2 and 3 with every feature but encryption.
@@ -34,6 +35,8 @@ class Qcow2Image final : public Image {
   ~Qcow2Image() override;
 
   const Header& header() const noexcept { return header_; }
+  /// See OpenOptions. Before connect().
+  void set_discard_no_unref(bool on) noexcept { discard_no_unref_ = on; }
   /// Takes the files that the header names; null where it names none, or where only metadata will
   /// be asked for. Then reads the L1 table. `writable`: the file was opened for writing, and
   /// requests may write. Errors then: corrupt_image (marked as such), unsupported.
@@ -78,6 +81,12 @@ class Qcow2Image final : public Image {
   Task<void> create_snapshot(NewSnapshot snapshot, const CancelToken* cancel = nullptr);
   Task<void> delete_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);
   Task<void> apply_snapshot(SnapshotKey key, const CancelToken* cancel = nullptr);
+  /// Changes options that the image was made with, step by step; see AmendPlan. What can't be is
+  /// refused before anything is changed. After another error, or a crash, the image is whole and
+  /// some of the steps are done; at worst there are clusters that are counted and not used. An error
+  /// may end writing for good. Bitmaps that bitmaps() has told of are others afterwards.
+  /// REQUIRES: no request is in flight. Errors: read_only; those of plan_amend(), no_space.
+  Task<void> amend(AmendOptions options);
   /// From now on this read-only image is what it was when the snapshot was taken, in contents and
   /// size. REQUIRES: read_only(), connected, no request in flight.
   /// Errors: not_found, corrupt_image, io.
@@ -91,6 +100,10 @@ class Qcow2Image final : public Image {
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
   Task<void> make_writable();
+  Task<void> start_writing();
+  Task<void> change_refcount_width(unsigned order, const AmendOptions& options);
+  Task<void> drop_clusters(std::vector<std::uint64_t> offsets);
+  Task<void> downgrade(const AmendOptions& options);
   Task<std::uint64_t> data_end();
   Task<bool> has_holes_below();
   Task<std::vector<Mapping>> split_at_holes(std::vector<Mapping> mappings, std::size_t count_max);
@@ -98,6 +111,7 @@ class Qcow2Image final : public Image {
   std::unique_ptr<File> file_;
   std::string filename_;
   std::uint64_t memory_max_;
+  bool discard_no_unref_ = false;
   Header header_;
   std::unique_ptr<File> data_file_;
   std::unique_ptr<Image> backing_;

@@ -310,4 +310,35 @@ Task<void> Snapshots::drop_replaced(Referrer& replaced, const TableTree& tree) {
   co_await settle();
 }
 
+// --- complete
+
+Task<void> Snapshots::complete_table() {
+  RangeLock::Guard everything(w_.writer.locks(), 0, kMaxFileSize, /*exclusive=*/true);
+  co_await everything.acquired();
+  co_await begin();
+  Space space;
+  Result<void> done = co_await complete_table_in(space).result();
+  if (!done) co_await give_up(space);
+  co_await std::move(done);
+}
+
+Task<void> Snapshots::complete_table_in(Space& space) {
+  const Header& header = w_.header;
+  const SnapshotTable table = co_await read_snapshots(header, w_.file);
+  const std::vector<std::byte> bytes = co_await encode_snapshots(table.snapshots);
+  // Strings and what is unknown stay: more bytes are extra data that was not there.
+  if (bytes.size() == table.size) co_return;
+  const ReferredRun old_table = clusters_of(header.snapshots_offset, table.size);
+  co_await check_counted(header.snapshots_offset, table.size);
+  space.table = co_await take(bytes.size());
+  co_await settle();
+  co_await write_new(space.table, bytes);
+  const ClusterRun published = std::exchange(space, {}).table;
+  co_await publish_table(published, header.snapshot_count);
+  for (std::uint64_t i = 0; i < old_table.count; ++i) {
+    w_.allocator.drop((old_table.first + i) << header.cluster_bits, /*discard=*/true);
+  }
+  co_await settle();
+}
+
 }  // namespace platter::qcow2

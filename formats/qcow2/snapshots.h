@@ -33,6 +33,7 @@ struct NewSnapshot {
 ///   remove   the header names the new table; counts are lowered; COPIED is set where a count is 1
 ///   apply    COPIED is cleared and counts are raised below the snapshot; the header names a new L1
 ///            table and the snapshot's size; counts are lowered below the old one; COPIED is set
+///   complete the header names a new table with the same snapshots
 ///
 /// Belongs to its image's ring.
 class Snapshots {
@@ -53,6 +54,10 @@ class Snapshots {
   /// Errors: not_found, unsupported (an external data file; an image with bitmaps), too_large,
   /// no_space, corrupt_image, cancelled, io.
   Task<void> apply(SnapshotKey key);
+  /// Before the image becomes one of version 3: writes the table anew if an entry lacks the extra
+  /// data that this version asks for. What was there is dropped.
+  /// Errors: too_large (the table), no_space, corrupt_image, io.
+  Task<void> complete_table();
 
  private:
   using Change = RefcountWindow::Change;
@@ -77,6 +82,7 @@ class Snapshots {
   Task<void> remove_in(Space& space, SnapshotKey key);
   Task<void> drop_removed(Referrer& removed);
   Task<void> apply_in(Space& space, SnapshotKey key);
+  Task<void> complete_table_in(Space& space);
   Task<std::vector<std::uint64_t>> l1_to_apply(Snapshot snapshot);
   Task<void> check_tables(const TableTree& tree);
   Task<void> switch_to(ClusterRun run, std::vector<std::uint64_t> l1, std::uint64_t size);

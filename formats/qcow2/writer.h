@@ -43,6 +43,7 @@ class Writer {
     ClusterAllocator& allocator;
     MetadataRegions& regions;
     Epochs& epochs;
+    bool discard_no_unref;  ///< discarded clusters stay allocated, as zero clusters
   };
   explicit Writer(const Parts& parts) : p_(parts) {}
 
@@ -143,8 +144,14 @@ class Writer {
   Task<bool> zero_subclusters(std::uint64_t offset, std::uint64_t length);
   Task<void> remove(std::uint64_t begin, std::uint64_t end, Removal how);
   Task<std::uint64_t> remove_in_slice(std::uint64_t begin, std::uint64_t end, Removal how);
-  Task<void> discard_data(GuestRange range);
+  struct HostRange {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+  };
+  bool leaves_unneeded(L2Entry entry, Removal how) const noexcept;
+  Task<void> discard_now(HostRange range);
   Task<void> remove_guarded(std::uint64_t begin, std::uint64_t stop, Removal how);
+  Removal removal_of(L2Entry entry, Removal asked) const noexcept;
   std::optional<L2Entry> removed_entry(L2Entry entry, Removal how) const noexcept;
   Task<void> prepare_space(const Run& run, Preallocation mode);
   Task<bool> share_cluster(std::uint64_t host);

@@ -131,8 +131,16 @@ Task<void> Writer::remove(std::uint64_t begin, std::uint64_t end, Removal how) {
   }
 }
 
+// A place may have to be kept that need not.
+Writer::Removal Writer::removal_of(L2Entry entry, Removal asked) const noexcept {
+  const bool may_unmap = asked == Removal::discard || asked == Removal::zero_unmap;
+  const bool keep = p_.discard_no_unref && may_unmap && !entry.compressed() && p_.map.placed(entry);
+  return keep ? Removal::zero_keep : asked;
+}
+
 // What the entry becomes; nothing where it stays.
-std::optional<L2Entry> Writer::removed_entry(L2Entry entry, Removal how) const noexcept {
+std::optional<L2Entry> Writer::removed_entry(L2Entry entry, Removal asked) const noexcept {
+  const Removal how = removal_of(entry, asked);
   constexpr std::uint32_t kAll = ~std::uint32_t{0};
   const bool extended = p_.header.extended_l2();
   const bool has_contents = entry.compressed() || p_.map.placed(entry);
@@ -195,34 +203,43 @@ Task<void> Writer::remove_guarded(std::uint64_t begin, std::uint64_t stop, Remov
   look.slice.reset();
   if (!any) co_return;
   const EntryRef ref = co_await p_.tables.entry_for_write(begin);
-  GuestRange unneeded;
+  HostRange unneeded;
   for (std::size_t i = 0; i < count; ++i) {
     EntryRef at = ref;
     at.word += i * (ref.extended ? 2 : 1);
     const L2Entry entry = at.get();
     const std::optional<L2Entry> after = removed_entry(entry, how);
     if (!after) continue;
-    const std::uint64_t offset = begin + (i << p_.header.cluster_bits);
-    co_await p_.map.check(entry, offset);
+    co_await p_.map.check(entry, begin + (i << p_.header.cluster_bits));
     p_.tables.set(at, 0, *after);
-    const bool keeps_place = how == Removal::zero_keep && !entry.compressed();
-    if (keeps_place) continue;
-    drop_contents(entry, /*discard=*/true);
-    if (how == Removal::forget || !p_.map.placed(entry)) continue;
-    if (unneeded.end != offset) {
-      co_await discard_data(unneeded);
-      unneeded.begin = offset;
+    const bool keeps_place = removal_of(entry, how) == Removal::zero_keep && !entry.compressed();
+    if (!keeps_place) drop_contents(entry, /*discard=*/true);
+    if (!leaves_unneeded(entry, how)) continue;
+    if (unneeded.end != entry.offset()) {
+      co_await discard_now(unneeded);
+      unneeded.begin = entry.offset();
     }
-    unneeded.end = offset + cluster_size();
+    unneeded.end = entry.offset() + cluster_size();
   }
-  co_await discard_data(unneeded);
+  co_await discard_now(unneeded);
 }
 
-// Clusters have the guest's offsets in a data file. That it holds zeroes before an entry says so
-// does not matter: the guest's range is one or the other until it is flushed.
-Task<void> Writer::discard_data(GuestRange range) {
-  if (&p_.data == &p_.file || p_.header.autoclear(kRawDataFileBit)) co_return;
-  if (range.begin < range.end) co_await p_.data.discard(range.begin, range.end - range.begin);
+// What the entry referred to keeps its place, or has it in a data file, where nothing is counted.
+// Else it is given back with its last reference.
+bool Writer::leaves_unneeded(L2Entry entry, Removal how) const noexcept {
+  if (how == Removal::forget || how == Removal::zero_keep) return false;
+  if (entry.compressed() || !p_.map.placed(entry)) return false;
+  if (&p_.data != &p_.file) return !p_.header.autoclear(kRawDataFileBit);
+  return removal_of(entry, how) == Removal::zero_keep && entry.copied();
+}
+
+// That the file holds zeroes before an entry says so does not matter: the guest's range is one or
+// the other until it is flushed.
+Task<void> Writer::discard_now(HostRange range) {
+  if (range.begin >= range.end) co_return;
+  const std::uint64_t length = range.end - range.begin;
+  const bool damaged = &p_.data == &p_.file && p_.regions.find(range.begin, length);
+  if (!damaged) co_await p_.data.discard(range.begin, length);
 }
 
 }  // namespace platter::qcow2

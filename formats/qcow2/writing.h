@@ -27,13 +27,14 @@ class Writing {
     MetadataCache& cache;
     ClusterMap& map;
     std::uint64_t bitmaps_memory_max;  ///< bytes
+    bool discard_no_unref;             ///< see OpenOptions
   };
   /// Reads the refcount table and learns where metadata lies; clears what an unknown program
   /// left that writing makes untrue (autoclear bits).
   /// Errors: corrupt_image (tables that overlap, too), unsupported, io.
   static Task<std::unique_ptr<Writing>> start(const Parts& parts);
 
-  /// As Image::resize(); waits for the requests in flight.
+  /// As Image::resize(); waits for the requests in flight. REQUIRES: check_resize().
   Task<void> resize(std::uint64_t size, ResizeOptions options);
   /// Everything to the disk, and the file cut behind its last cluster.
   Task<void> finish();
@@ -65,5 +66,9 @@ class Writing {
   Task<void> forget_behind(std::uint64_t begin);
   Task<void> drop_table(std::size_t index);
 };
+
+/// Whether an image with this header can be resized to `size` bytes. Errors: invalid_argument,
+/// unsupported (version 2 with snapshots), too_large.
+Result<void> check_resize(const Header& header, std::uint64_t size);
 
 }  // namespace platter::qcow2

@@ -6,6 +6,21 @@
 
 namespace platter::qcow2 {
 
+Result<void> check_resize(const Header& header, std::uint64_t size) {
+  if (!is_aligned(size, kSectorSize)) {
+    return fail(ErrorKind::invalid_argument, "The new size must be a multiple of 512");
+  }
+  if (header.version < 3 && header.snapshot_count > 0) {
+    return fail(ErrorKind::unsupported, "Can't resize a v2 image which has snapshots");
+  }
+  const std::uint64_t covered = std::uint64_t{1} << (header.cluster_bits + header.l2_bits());
+  const bool possible =
+      size <= header.size || (size <= kMaxFileSize - covered &&
+                              (size + covered - 1) / covered <= kL1SizeMax / sizeof(std::uint64_t));
+  if (possible) return {};
+  return fail(ErrorKind::too_large, "Failed to grow the L1 table: File too large");
+}
+
 Task<void> Writing::wait_for_requests() {
   RangeLock::Guard everything(writer.locks(), 0, kMaxFileSize, /*exclusive=*/true);
   co_await everything.acquired();
@@ -34,9 +49,6 @@ Task<void> Writing::grow(std::uint64_t size, ResizeOptions options) {
   const std::uint64_t old_size = header.size;
   const std::uint64_t cluster_size = header.cluster_size();
   const std::uint64_t covered = std::uint64_t{1} << map.table_bits();
-  if (size > kMaxFileSize - covered) {
-    co_await fail(ErrorKind::too_large, "Failed to grow the L1 table: File too large");
-  }
   co_await forget_behind(align_up(old_size, cluster_size));
   co_await grow_l1((size + covered - 1) >> map.table_bits());
   if (data_file != nullptr) co_await clear_behind(old_size, size);
@@ -91,9 +103,6 @@ Task<void> Writing::fit_data_file(std::uint64_t size) {
 
 Task<void> Writing::grow_l1(std::uint64_t entries) {
   if (entries <= map.l1().size()) co_return;
-  if (entries * sizeof(std::uint64_t) > kL1SizeMax) {
-    co_await fail(ErrorKind::too_large, "Failed to grow the L1 table: File too large");
-  }
   const auto clusters_of = [this](std::uint64_t count) {
     return (count * sizeof(std::uint64_t) + header.cluster_size() - 1) >> header.cluster_bits;
   };

@@ -51,6 +51,24 @@ constexpr CreateOptionType kQcow2Options[] = {
     {"refcount_bits", number, "Width of a reference count entry in bits", "16"},
 };
 
+// In the order in which qemu-img lists them.
+constexpr CreateOptionType kAmendOptions[] = {
+    {"backing_file", text, "File name of a base image"},
+    {"backing_fmt", text, "Image format of the base image"},
+    {"compat", text, "Compatibility level (v2 [0.10] or v3 [1.1])"},
+    {"data_file", text, "File name of an external data file"},
+    {"data_file_raw", boolean, "The external data file must stay valid as a raw image"},
+    {"encrypt.iter-time", number, "Time to spend in PBKDF in milliseconds"},
+    {"encrypt.keyslot", number, "Select a single keyslot to modify explicitly"},
+    {"encrypt.new-secret", text,
+     "New secret to set in the matching keyslots. Empty string to erase"},
+    {"encrypt.old-secret", text, "Select all keyslots that match this password"},
+    {"encrypt.state", text, "Select new state of affected keyslots (active/inactive)"},
+    {"lazy_refcounts", boolean, "Postpone refcount updates"},
+    {"refcount_bits", number, "Width of a reference count entry in bits"},
+    {"size", size, "Virtual disk size"},
+};
+
 // The formats that qemu-img 7.2 lets an image name as that of its backing file, whether it can be
 // opened or not.
 constexpr std::string_view kBackingFormats[] = {
@@ -127,6 +145,12 @@ CreateOptionValues CreateOptionValues::of_format(std::string_view format) {
   return {"raw", kRawOptions, kFileOptions};
 }
 
+CreateOptionValues CreateOptionValues::of_amendment() { return {"qcow2", kAmendOptions, {}}; }
+
+bool CreateOptionValues::create_qcow2(const std::vector<CreateOption>& given) {
+  return CreateOptionValues("qcow2", kQcow2Options, {}).set(given).has_value();
+}
+
 CreateOptionValues::CreateOptionValues(std::string_view format,
                                        std::span<const CreateOptionType> own,
                                        std::span<const CreateOptionType> file)
@@ -144,6 +168,11 @@ const CreateOptionType* CreateOptionValues::type_of(std::string_view name) const
 const CreateOptionValues::Value* CreateOptionValues::find(std::string_view name) const noexcept {
   const auto found = std::ranges::find(values_, name, &Value::name);
   return found == values_.end() ? nullptr : &*found;
+}
+
+bool CreateOptionValues::has_any(std::string_view prefix) const noexcept {
+  return std::ranges::any_of(values_,
+                             [&](const Value& value) { return value.name.starts_with(prefix); });
 }
 
 CreateOptionValues::Value& CreateOptionValues::value_of(const CreateOptionType& type) {
@@ -219,16 +248,28 @@ std::string CreateOptionValues::shown() const {
   return line;
 }
 
-std::string CreateOptionValues::help(bool with_file) const {
-  std::vector<CreateOptionType> types(own_.begin(), own_.end());
-  if (with_file) types = all_;
+namespace {
+
+std::string lines_of(std::vector<CreateOptionType> types) {
   std::ranges::sort(types, {}, &CreateOptionType::name);
-  std::string lines =
-      with_file ? "Supported options:\n" : fmt::format("Supported {} options:\n", format_);
+  std::string lines;
   for (const CreateOptionType& type : types) {
     const std::string left = fmt::format("{}=<{}>", type.name, type_name(type.type));
     lines += fmt::format("  {:<22} - {}\n", left, type.help);
   }
+  return lines;
+}
+
+}  // namespace
+
+std::string CreateOptionValues::amendment_help() const {
+  return fmt::format("Amend options for '{}':\n", format_) + lines_of(all_);
+}
+
+std::string CreateOptionValues::help(bool with_file) const {
+  std::string lines =
+      with_file ? "Supported options:\n" : fmt::format("Supported {} options:\n", format_);
+  lines += lines_of(with_file ? all_ : std::vector(own_.begin(), own_.end()));
   if (!with_file) {
     lines +=
         "\n"
@@ -252,14 +293,13 @@ Result<Preallocation> raw_preallocation_of(const CreateOptionValues& values) {
   return *mode;
 }
 
-namespace {
-
-Result<unsigned> parse_version(const CreateOptionValues& values) {
-  const std::string compat = values.text("compat").value_or("1.1");
+Result<unsigned> parse_compatibility(const std::string& compat) {
   if (compat == "0.10" || compat == "v2") return 2U;
   if (compat == "1.1" || compat == "v3") return 3U;
   return not_accepted("version", compat);
 }
+
+namespace {
 
 Result<qcow2::CompressionType> parse_compression(const CreateOptionValues& values) {
   const std::string name = values.text("compression_type").value_or("zlib");
@@ -285,7 +325,7 @@ Result<void> check_not_encrypted(const CreateOptionValues& values) {
 // Words are looked at in the order in which qemu-img does.
 Result<qcow2::CreateOptions> qcow2_options_of(const CreateOptionValues& values) {
   qcow2::CreateOptions options;
-  const Result<unsigned> version = parse_version(values);
+  const Result<unsigned> version = parse_compatibility(values.text("compat").value_or("1.1"));
   if (!version) return fail(version.error().clone());
   options.version = *version;
   options.backing_file = values.text("backing_file");

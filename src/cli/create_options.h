@@ -32,6 +32,11 @@ class CreateOptionValues {
   /// Of raw and qcow2; and what the file below takes. REQUIRES: check_target_format(format).
   static CreateOptionValues of_format(std::string_view format);
 
+  /// Of qcow2 images that exist.
+  static CreateOptionValues of_amendment();
+  /// Whether new qcow2 images take these, without what the file below takes.
+  static bool create_qcow2(const std::vector<CreateOption>& given);
+
   /// Reads every value. Errors: invalid_argument, too_large.
   Result<void> set(const std::vector<CreateOption>& given);
   /// For values that have options of their own (-b, the size).
@@ -39,6 +44,8 @@ class CreateOptionValues {
   void set_size(std::string_view name, std::uint64_t bytes);
 
   bool has(std::string_view name) const noexcept { return find(name) != nullptr; }
+  /// One whose name begins so.
+  bool has_any(std::string_view prefix) const noexcept;
   /// True if the format knows the option.
   bool knows(std::string_view name) const noexcept { return type_of(name) != nullptr; }
   std::optional<std::string> text(std::string_view name) const;
@@ -49,6 +56,8 @@ class CreateOptionValues {
   std::string shown() const;
   /// The `-o help` text; `with_file`: what the file takes, too.
   std::string help(bool with_file) const;
+  /// The same for `amend`.
+  std::string amendment_help() const;
 
  private:
   struct Value {
@@ -68,6 +77,8 @@ class CreateOptionValues {
   std::vector<Value> values_;
 };
 
+/// The version that `compat` names. Errors: invalid_argument, in qemu-img's words for new images.
+Result<unsigned> parse_compatibility(const std::string& compat);
 /// What the file below is asked for.
 FileAttributes attributes_of(const CreateOptionValues& values);
 /// What the words mean, for raw images. Errors: invalid_argument, unsupported.

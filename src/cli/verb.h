@@ -20,6 +20,7 @@ struct Verb {
   int usage_exit = kExitError;
 };
 
+extern const Verb kAmend;
 extern const Verb kBench;
 extern const Verb kBitmap;
 extern const Verb kCheck;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kChunk = 1 * kMiB;
 // Between files in memory a piece is copied twice: small enough to stay in a core's cache.
-constexpr std::uint64_t kChunkInMemory = 512 * kKiB;
+constexpr std::uint64_t kChunkInMemory = 256 * kKiB;
 // Zeroes are made by such pieces, so that a cancellation is heard; but by no more than so many.
 constexpr std::uint64_t kZeroChunk = 1 * kGiB;
 constexpr std::uint64_t kZeroSteps = 4096;

@@ -21,7 +21,8 @@ from qcow2_bitmaps import bitmaps_of
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
 VERBS = (
-    "usage", "bench", "bitmap", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert", "snapshot",
+    "usage", "amend", "bench", "bitmap", "check", "create", "create_qcow2", "info", "map", "resize", "compare", "convert",
+    "snapshot",
 )
 TIMEOUT_S = 60
 
@@ -47,7 +48,7 @@ def is_qcow2(path):
 
 
 def contents_of_qcow2(path):
-    """What an image holds, wherever: size, contents, faults, snapshots (but for their dates) and bitmaps."""
+    """What an image holds, wherever: facts, contents, faults, snapshots (but for their dates) and bitmaps."""
 
     def ask(*words):
         done = subprocess.run([QEMU_IMG, *words], capture_output=True)
@@ -63,7 +64,8 @@ def contents_of_qcow2(path):
         {key: snapshot[key] for key in snapshot if not key.startswith("date")} for snapshot in info.get("snapshots", ())
     ]
     each = [contents("-l", "snapshot.id=" + snapshot["id"]) for snapshot in snapshots]
-    return info["virtual-size"], contents(), ask("check", path)[0], snapshots, each, bitmaps_of(path)
+    facts = [info.get(fact) for fact in ("virtual-size", "backing-filename", "backing-filename-format", "format-specific")]
+    return facts, contents(), ask("check", path)[0], snapshots, each, bitmaps_of(path)
 
 
 def state_of(folder, by_contents):
@@ -138,7 +140,7 @@ def run_case(case, tools):
     """The differences of one case."""
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
-    by_contents = name.startswith(("bitmap/", "snapshot/"))
+    by_contents = name.startswith(("amend/", "bitmap/", "snapshot/"))
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.

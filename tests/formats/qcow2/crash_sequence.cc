@@ -340,7 +340,12 @@ void CrashSequence::bitmap() {
     model_.bitmaps.change(after, model_.guest.live());
     must(std::move(operation));
   }
-  if (below(2) == 0) save();
+  if (below(2) == 0) return;
+  save();
+  if (below(2) == 0) return;
+  // The first change after it must not overtake the mark that they are in use.
+  change_one();
+  look_at_some();
 }
 
 void CrashSequence::add_bitmap(BitmapModels& after) {

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "io/bytes.h"
+#include "io/memory_file.h"
 #include "io/ring.h"
 #include "tests/formats/qcow2/check_tools.h"
 #include "tests/formats/qcow2/open_on.h"
@@ -106,6 +108,85 @@ TEST(Qcow2Resize, WhatLiesBehindTheEndDoesNotComeBackWhenItGrows) {
 TEST(Qcow2Resize, NorDoesABackingFileShowThere) {
   for (const bool snapshot : {false, true}) {
     expect_zeroes_behind({.size = TinyImage::kSize, .snapshot = snapshot, .backing = true});
+  }
+}
+
+// The file's last cluster is free: a run that begins there goes on behind the end of the file, where
+// everything reads as zeroes. What was written there once does not any more.
+Task<void> use_the_end_twice(Qcow2Image& image) {
+  constexpr std::uint64_t kFirst = 20 * kCluster;
+  co_await image.write(kFirst, Bytes(2 * kCluster, std::byte{0x77}));
+  co_await image.discard(kFirst, 2 * kCluster);
+  co_await image.flush();  // drops them
+  co_await image.write(kFirst, Bytes(100, std::byte{1}));
+  co_await image.write(30 * kCluster, Bytes(100, std::byte{1}));
+  Bytes bytes(2 * kCluster);
+  co_await image.read(kFirst, std::span(bytes).first(kCluster));
+  co_await image.read(30 * kCluster, std::span(bytes).subspan(kCluster));
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    EXPECT_EQ(bytes[i], std::byte{i % kCluster < 100}) << i;
+  }
+}
+
+TEST(Qcow2Allocator, ClustersBehindTheEndOfTheFileAreFreshOnce) {
+  TinyImage tiny(4, 5, /*snapshot=*/false);
+  tiny.set_refcount(tiny.add_leak(), 0);
+  Disk disk;
+  disk.write(0, tiny.bytes);
+  const auto ring = Ring::create().value();
+  CrashFile file(disk, {.name = "image", .discarded = std::byte{0xd5}});
+  const auto image =
+      ring->run(test::SnapshotRig::open(std::make_unique<platter::test::SharedFile>(file), true))
+          .value();
+  EXPECT_TRUE(ring->run(use_the_end_twice(*image)));
+  EXPECT_TRUE(ring->run(image->close()));
+  EXPECT_TRUE(ring->run(test::check_file(file)).value().clean());
+}
+
+// Its L1 table takes more clusters than a refcount block counts, many times over.
+TEST(Qcow2Resize, ATableThatNeedsManyRefcountBlocksFindsAPlace) {
+  test::SnapshotRig rig;
+  CreateOptions options;
+  options.size = 1 * kMiB;
+  options.cluster_size = 512;
+  rig.create(options);
+  const auto image = rig.open();
+  rig.write_some(*image, /*compressed=*/false);
+  rig.must(image->resize(16 * kGiB, {}), "resize");
+  rig.must(image->close(), "close");
+  EXPECT_LT(rig.file().live().size(), 8 * kMiB);
+  rig.expect_clean();
+}
+
+// As long as the disk; one that is to be valid by itself has all of it mapped.
+TEST(Qcow2Resize, ADataFileFollowsTheSize) {
+  for (const bool raw : {false, true}) {
+    test::SnapshotRig rig;
+    MemoryFile file("image");
+    MemoryFile data("data");
+    CreateOptions options;
+    options.size = 1 * kMiB;
+    options.data_file = "data";
+    options.data_file_raw = raw;
+    rig.must(create_qcow2(file, &data, plan_image(options).value()), "create");
+    const auto image = rig.run(open_on(std::make_unique<platter::test::SharedFile>(file),
+                                       std::make_unique<platter::test::SharedFile>(data), {},
+                                       /*writable=*/true))
+                           .value();
+    for (const std::uint64_t size : {3 * kMiB + 512, 300 * kKiB, 2 * kMiB}) {
+      const test::Bytes ones(size < 1 * kMiB ? size : 1 * kMiB, std::byte{1});
+      rig.must(image->resize(size, {}), "resize");
+      rig.must(image->write(0, ones), "write");
+      EXPECT_EQ(align_up(rig.run(data.size()).value(), 64 * kKiB), align_up(size, 64 * kKiB));
+      const auto runs = rig.run(image->map(0, size, 4)).value();
+      EXPECT_EQ(runs[0].length, raw ? size : ones.size());
+      test::Bytes seen(size);
+      rig.must(image->read(0, seen), "read");
+      EXPECT_TRUE(std::equal(ones.begin(), ones.end(), seen.begin()));
+      EXPECT_TRUE(std::all_of(seen.begin() + static_cast<std::ptrdiff_t>(ones.size()), seen.end(),
+                              [](std::byte b) { return b == std::byte{0}; }));
+    }
+    rig.must(image->close(), "close");
   }
 }
 

@@ -80,6 +80,7 @@ class SnapshotRig {
   Ring& ring() { return *ring_; }
   platter::test::CrashFile& file() { return *file_; }
   Contents& model() { return model_; }
+  const Bytes& backing() const { return backing_; }
   template <class T>
   Result<T> run(Task<T> task) {
     return ring_->run(std::move(task));
@@ -97,6 +98,8 @@ class SnapshotRig {
                                                          .seed = random_(),
                                                          .discarded = std::byte{0xd5}});
   }
+  /// What lies below the images from now on; those whose options name a backing file have it.
+  void set_backing(Bytes backing) { backing_ = std::move(backing); }
   void create(const CreateOptions& options) {
     use(platter::test::Disk());
     const CreatePlan plan = plan_image(options).value();
@@ -104,17 +107,26 @@ class SnapshotRig {
     must(file_->flush(), "create");
     // Nobody writes to larger ones through this.
     model_ = {.active = Bytes(options.size <= 64 * kMiB ? options.size : 0), .snapshots = {}};
+    const std::size_t shown = std::min(model_.active.size(), backing_.size());
+    std::copy_n(backing_.begin(), shown, model_.active.begin());
   }
 
   static Task<std::unique_ptr<Qcow2Image>> open(std::unique_ptr<File> file, bool writable,
-                                                std::uint64_t memory_max = 4 * kMiB) {
+                                                std::uint64_t memory_max = 4 * kMiB,
+                                                Bytes backing = {}) {
     auto image = co_await Qcow2Image::open(std::move(file), "image", memory_max);
-    co_await image->connect(nullptr, nullptr, writable);
+    std::unique_ptr<Image> below;
+    if (!backing.empty()) {
+      auto memory = std::make_unique<MemoryFile>("backing");
+      co_await memory->write(0, backing);
+      below = co_await RawImage::open(std::move(memory), "backing");
+    }
+    co_await image->connect(std::move(below), nullptr, writable);
     co_return image;
   }
   std::unique_ptr<Qcow2Image> open(bool writable = true, std::uint64_t memory_max = 4 * kMiB) {
     auto file = std::make_unique<platter::test::SharedFile>(*file_);
-    auto image = run(open(std::move(file), writable, memory_max));
+    auto image = run(open(std::move(file), writable, memory_max, backing_));
     EXPECT_TRUE(image) << image.error().message();
     return image ? std::move(*image) : nullptr;
   }
@@ -125,14 +137,17 @@ class SnapshotRig {
     co_return bytes;
   }
   /// All that guests can see. Errors: those of opening and reading.
-  static Task<Contents> look(File& file) {
+  static Task<Contents> look(File& file, Bytes backing = {}) {
     Contents contents;
-    const auto image = co_await open(std::make_unique<platter::test::SharedFile>(file), false);
+    const auto open_one = [&] {
+      return open(std::make_unique<platter::test::SharedFile>(file), false, 4 * kMiB, backing);
+    };
+    const auto image = co_await open_one();
     contents.active = co_await read_all(*image);
     const ImageInfo info = co_await image->info();
     co_await image->close();
     for (const SnapshotInfo& snapshot : info.snapshots) {
-      const auto shown = co_await open(std::make_unique<platter::test::SharedFile>(file), false);
+      const auto shown = co_await open_one();
       Result<void> done =
           co_await shown->show_snapshot({.id = snapshot.id, .name = snapshot.name}).result();
       Result<Bytes> bytes = Bytes();
@@ -145,7 +160,7 @@ class SnapshotRig {
     co_return contents;
   }
   Contents look() {
-    Result<Contents> contents = run(look(*file_));
+    Result<Contents> contents = run(look(*file_, backing_));
     EXPECT_TRUE(contents) << contents.error().message();
     return contents ? std::move(*contents) : Contents();
   }
@@ -215,6 +230,7 @@ class SnapshotRig {
   std::mt19937_64 random_;
   std::unique_ptr<platter::test::CrashFile> file_;
   Contents model_;
+  Bytes backing_;
 };
 
 }  // namespace platter::qcow2::test

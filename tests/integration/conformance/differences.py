@@ -80,6 +80,8 @@ DIFFERENCES = {
     "compare/pair_13": ({"stdout"}, "-s names the place that differs"),
     "compare/pair_14": ({"stdout"}, "-s names the place that differs"),
     "compare/pair_5": ({"stdout"}, "differences are told by 512-byte sectors, also at the end of an odd file"),
+    "amend/wrong_nosuch": ({"stderr"}, "qemu-img reads no + such"),
+    "amend/folder": ({"stderr"}, _TEXT),
     "snapshot/convert_short": ({"stderr"}, "a name without a value means on, without a warning"),
     "snapshot/size_convert": ({"files"}, "a snapshot is read in the size that it had"),
     "snapshot/one_bit_with_data": ({"stderr", "files"}, _TEXT + "; what failed leaves no leaked clusters"),

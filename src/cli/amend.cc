@@ -1,0 +1,167 @@
+#include "src/ops/amend.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "src/cli/create_options.h"
+#include "src/cli/image_arguments.h"
+#include "src/cli/progress_bar.h"
+#include "src/cli/verb.h"
+
+namespace platter::cli {
+namespace {
+
+constexpr Option kOptions[] = {
+    {'h', "help", "", "show this help"},
+    {'o', "", "OPTIONS", "name=value,...; -o help lists them"},
+    {'f', "", "FMT", "the image's format; default: decided by its content"},
+    {'p', "", "", "show progress"},
+    {'q', "", "", "print nothing but errors"},
+    {'t', "", "CACHE", "cache mode: none, writeback (default), writethrough, directsync, unsafe"},
+    {0, "force", "", "allow what is unsafe: for encrypted images, which can't be amended yet"},
+};
+
+struct Request {
+  std::string name;
+  OpenOptions open;
+  std::vector<CreateOption> given;
+  bool help = false;
+  bool shows_progress = false;
+};
+
+// Words are looked at in the order in which qemu-img does.
+Result<qcow2::AmendOptions> amend_options_of(const CreateOptionValues& values) {
+  if (values.has_any("encrypt.")) {
+    return fail(ErrorKind::invalid_argument,
+                "Can't amend encryption options - encryption not present");
+  }
+  qcow2::AmendOptions options;
+  if (const auto compat = values.text("compat")) {
+    const Result<unsigned> version = parse_compatibility(*compat);
+    if (!version) {
+      return fail(ErrorKind::invalid_argument, "Unknown compatibility level " + *compat);
+    }
+    options.version = *version;
+  }
+  options.size = values.number("size");
+  options.backing_file = values.text("backing_file");
+  options.backing_format = values.text("backing_fmt");
+  options.lazy_refcounts = values.boolean("lazy_refcounts");
+  options.refcount_bits = values.number("refcount_bits");
+  options.data_file = values.text("data_file");
+  options.data_file_raw = values.boolean("data_file_raw");
+  return options;
+}
+
+Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given) {
+  CreateOptionValues values = CreateOptionValues::of_amendment();
+  Result<void> set = values.set(given);
+  if (set) return values;
+  if (!CreateOptionValues::create_qcow2(given)) return fail(std::move(set.error()));
+  return fail(set.error().kind(),
+              set.error().message() + "\nThis option is only supported for image creation");
+}
+
+// One `amend` of one image. Progress is shown from when it is known what to do.
+class Command {
+ public:
+  Command(Context& context, Request request) : context_(context), request_(std::move(request)) {}
+
+  int run();
+
+ private:
+  Task<void> amend_named();
+  Task<void> amend(Image& image);
+
+  Context& context_;
+  Request request_;
+  std::optional<ProgressBar> bar_;
+};
+
+Task<void> Command::amend(Image& image) {
+  co_await check_amendable(image.format());
+  if (request_.help) co_return;
+  const CreateOptionValues values = co_await read_values(request_.given);
+  qcow2::AmendOptions options = co_await amend_options_of(values);
+  options.cancel = &context_.cancel();
+  bar_.emplace(context_, request_.shows_progress, 1.0);
+  co_await amend_image(image, std::move(options), &bar_->progress());
+}
+
+Task<void> Command::amend_named() {
+  const OpenedImage opened = co_await open_named(request_.name, request_.open);
+  Image& image = *opened.image;
+  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
+  Result<void> done = co_await amend(image).result();
+  Result<void> closed = co_await image.close().result();
+  co_await std::move(done);
+  co_await std::move(closed);
+}
+
+void show_help(Context& context) {
+  context.print(CreateOptionValues::of_amendment().amendment_help());
+}
+
+int Command::run() {
+  const Result<void> done = context_.run(amend_named());
+  if (done && request_.help) show_help(context_);
+  if (bar_) {
+    if (done) bar_->complete();
+    bar_->end();
+  } else if (request_.shows_progress) {
+    context_.print("\n");
+  }
+  return done ? kExitOk : context_.fail_with(done.error());
+}
+
+// `-o help` beside `-f` needs no image.
+int help_of_format(Context& context, const std::string& format) {
+  Result<void> known = check_target_format(format);
+  if (known) known = check_amendable(format);
+  if (!known) return context.fail_with(known.error());
+  show_help(context);
+  return kExitOk;
+}
+
+int run(Context& context, const Arguments& arguments) {
+  const std::vector<std::string> lists = arguments.values("o");
+  if (lists.empty()) {
+    context.usage_error("Must specify options (-o)");
+    return kExitError;
+  }
+  Result<std::vector<CreateOption>> given = parse_create_options(lists);
+  if (!given) return context.fail_with(given.error());
+  Request request{.given = *std::move(given), .help = asks_for_help(lists)};
+  if (request.help && arguments.has("f")) return help_of_format(context, arguments.value("f"));
+  if (arguments.positional().size() != 1) {
+    context.error("Expecting one image file name");
+    return kExitError;
+  }
+  request.name = arguments.positional().front();
+  const std::string cache_name = arguments.value("t", "writeback");
+  const std::optional<CacheMode> cache = parse_cache_mode(cache_name);
+  if (!cache) {
+    context.error(fmt::format("Invalid cache option: {}", cache_name));
+    return kExitError;
+  }
+  request.open = {.purpose = OpenPurpose::resize,
+                  .format = arguments.value("f"),
+                  .cache = cache->use,
+                  .durability = cache->durability};
+  request.shows_progress = arguments.has("p") && !arguments.has("q");
+  return Command(context, std::move(request)).run();
+}
+
+}  // namespace
+
+const Verb kAmend{.name = "amend",
+                  .operands = "FILENAME",
+                  .help = "Changes options that an image was made with",
+                  .options = kOptions,
+                  .run = run};
+
+}  // namespace platter::cli
