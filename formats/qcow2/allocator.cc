@@ -316,6 +316,7 @@ Task<void> ClusterAllocator::trim() {
   if (end >= file_size_) co_return;
   co_await file_.truncate(end);
   file_size_ = old_size_ = reserved_to_ = end;
+  kept_size_ = std::min(kept_size_, end);
   fresh_from_ = end >> header_.cluster_bits;
 }
 

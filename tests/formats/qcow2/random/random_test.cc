@@ -67,7 +67,7 @@ class Qcow2Random : public testing::TestWithParam<OptionSet> {
 TEST_P(Qcow2Random, WhatPlatterWritesAgreesWithTheModelAndQemuFindsNothingWrong) {
   PlatterSteps steps(*rig_);
   Judge judge(*rig_);
-  const std::uint64_t wanted = operations_wanted(200);
+  const std::uint64_t wanted = operations_wanted(120);
   for (int round = 1; steps.done() < wanted && !HasFailure(); ++round) {
     operate(steps, std::min<std::uint64_t>(5 + rig_->below(40), wanted - steps.done()));
     if (!HasFailure()) judge.platter_agrees();
@@ -81,7 +81,7 @@ TEST_P(Qcow2Random, WhatQemuWritesIsReadCheckedAndWrittenOn) {
   PlatterSteps steps(*rig_);
   QemuSteps qemu(*rig_);
   Judge judge(*rig_);
-  const std::uint64_t wanted = operations_wanted(100);
+  const std::uint64_t wanted = operations_wanted(80);
   for (int round = 1; qemu.done() < wanted && !HasFailure(); ++round) {
     qemu.turn(std::min<std::uint64_t>(20 + rig_->below(60), wanted - qemu.done()));
     if (!HasFailure()) judge.platter_agrees();
