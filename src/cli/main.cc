@@ -30,7 +30,7 @@ std::string help_text(std::string_view program) {
   for (const Verb* verb : verbs()) text += fmt::format("  {:<10} {}\n", verb->name, verb->help);
   text += fmt::format(
       "\n'{} VERB --help' lists a verb's options. Sizes are bytes, or have a suffix\n"
-      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw, qcow2 (reading)\n",
+      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw, qcow2\n",
       program);
   return text;
 }
