@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "formats/qcow2/bitmaps.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "io/bytes.h"
 #include "io/memory_file.h"
@@ -46,6 +47,18 @@ Task<void> use_image(std::vector<std::byte> bytes) {
   co_await image->close();
 }
 
+Task<void> change_bitmaps(Qcow2Image& image) {
+  Bitmaps& bitmaps = *image.bitmaps();
+  (void)co_await image.read_bitmap("first").result();
+  (void)co_await bitmaps.clear("first").result();
+  (void)co_await bitmaps.add({.name = "third"}).result();
+  const Result<DirtyBits> bits = co_await image.read_bitmap("second").result();
+  if (bits) (void)co_await bitmaps.merge("third", *bits).result();
+  (void)co_await bitmaps.save().result();
+  (void)co_await bitmaps.set_enabled("first", false).result();
+  (void)co_await bitmaps.remove("second").result();
+}
+
 // All that writes. What is refused is refused; nothing crashes, hangs or takes much memory.
 Task<void> write_image(std::vector<std::byte> bytes) {
   auto file = std::make_unique<MemoryFile>("mutant");
@@ -62,6 +75,7 @@ Task<void> write_image(std::vector<std::byte> bytes) {
       (void)co_await image->discard(at, length).result();
     }
     (void)co_await image->flush().result();
+    co_await change_bitmaps(*image);
     if (size < 64 * kMiB) (void)co_await image->resize(size + 9 * kMiB, {}).result();
     if (size < 64 * kMiB) (void)co_await image->resize(size / 1024 * 512, {}).result();
   }
@@ -86,6 +100,12 @@ TEST_P(Qcow2Mutants, AreReadAndWrittenOrRefusedButNeverCrashOrHang) {
                                         "write -P 5 3M 100k", "-c", "write -z 6M 64k", path);
   ASSERT_TRUE(filled.ok()) << filled.err;
   ASSERT_TRUE(test::run_command("qemu-img", "snapshot", "-c", "one", path).ok());
+  if (!std::string(GetParam().options).contains("compat=0.10")) {
+    for (const char* name : {"first", "second"}) {
+      ASSERT_TRUE(test::run_command("qemu-img", "bitmap", "--add", "-g", "4k", path, name).ok());
+    }
+    ASSERT_TRUE(test::run_command("qemu-io", "-c", "write -P 6 4M 30k", path).ok());
+  }
   const std::vector<std::byte> good = contents_of(path);
 
   const char* given = std::getenv("PLATTER_SEED");
