@@ -149,7 +149,7 @@ class Writer {
     std::uint64_t end = 0;
   };
   bool leaves_unneeded(L2Entry entry, Removal how) const noexcept;
-  Task<void> discard_now(HostRange range);
+  Task<void> unmap_now(HostRange range);
   Task<void> remove_guarded(std::uint64_t begin, std::uint64_t stop, Removal how);
   Removal removal_of(L2Entry entry, Removal asked) const noexcept;
   std::optional<L2Entry> removed_entry(L2Entry entry, Removal how) const noexcept;

@@ -216,12 +216,12 @@ Task<void> Writer::remove_guarded(std::uint64_t begin, std::uint64_t stop, Remov
     if (!keeps_place) drop_contents(entry, /*discard=*/true);
     if (!leaves_unneeded(entry, how)) continue;
     if (unneeded.end != entry.offset()) {
-      co_await discard_now(unneeded);
+      co_await unmap_now(unneeded);
       unneeded.begin = entry.offset();
     }
     unneeded.end = entry.offset() + cluster_size();
   }
-  co_await discard_now(unneeded);
+  co_await unmap_now(unneeded);
 }
 
 // What the entry referred to keeps its place, or has it in a data file, where nothing is counted.
@@ -234,12 +234,14 @@ bool Writer::leaves_unneeded(L2Entry entry, Removal how) const noexcept {
 }
 
 // That the file holds zeroes before an entry says so does not matter: the guest's range is one or
-// the other until it is flushed.
-Task<void> Writer::discard_now(HostRange range) {
-  if (range.begin >= range.end) co_return;
-  const std::uint64_t length = range.end - range.begin;
+// the other until it is flushed. What a device makes of a discard may be neither.
+Task<void> Writer::unmap_now(HostRange range) {
+  if (range.begin >= range.end || p_.data.traits().is_block_device) co_return;
+  const std::uint64_t end = std::min(range.end, co_await p_.data.size());
+  if (range.begin >= end) co_return;
+  const std::uint64_t length = end - range.begin;
   const bool damaged = &p_.data == &p_.file && p_.regions.find(range.begin, length);
-  if (!damaged) co_await p_.data.discard(range.begin, length);
+  if (!damaged) co_await p_.data.write_zeroes(range.begin, length, ZeroMode::may_unmap);
 }
 
 }  // namespace platter::qcow2
