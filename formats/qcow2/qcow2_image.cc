@@ -427,6 +427,7 @@ Task<void> Qcow2Image::apply_snapshot(SnapshotKey key, const CancelToken* cancel
 
 Task<void> Qcow2Image::amend(AmendOptions options) {
   co_await check_writable();
+  co_await writing_->bitmaps.save();  // those that were removed are in nobody's way
   const AmendPlan plan = co_await plan_amend(options, *writing_, memory_max_ / 8 * 5);
   if (plan.complete_snapshots) {
     Snapshots snapshots(*writing_, memory_max_ / 8 * 5, options.cancel);

@@ -215,6 +215,8 @@ Task<void> Snapshots::apply(SnapshotKey key) {
   if (!w_.bitmaps.empty()) {
     co_await fail(ErrorKind::unsupported, "Device has active dirty bitmaps");
   }
+  // Those that were removed are gone from the disk before it holds something else.
+  co_await w_.bitmaps.save();
   co_await begin();
   Space space;
   Result<void> done = co_await apply_in(space, std::move(key)).result();

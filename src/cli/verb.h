@@ -29,6 +29,7 @@ extern const Verb kConvert;
 extern const Verb kCreate;
 extern const Verb kInfo;
 extern const Verb kMap;
+extern const Verb kMeasure;
 extern const Verb kResize;
 extern const Verb kSnapshot;
 

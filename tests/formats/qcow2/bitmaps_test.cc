@@ -418,6 +418,23 @@ TEST_F(BitmapsOfAnImage, ASnapshotCanNotBeAppliedBesideThem) {
   rig_.expect_clean();
 }
 
+TEST_F(BitmapsOfAnImage, TheLastOneIsGoneFromTheDiskBeforeASnapshotIsApplied) {
+  make(sized(1 * kMiB, 4096));
+  {
+    const auto image = rig_.open();
+    rig_.write(*image, 0, 4096);
+    rig_.snapshot(*image, "one");
+    rig_.write(*image, 0, 8192);
+    rig_.add(*image, "b");
+    rig_.close(*image);
+  }
+  auto image = rig_.open();
+  rig_.remove(*image, "b");
+  rig_.must(image->apply_snapshot(SnapshotKey::by_name("one")), "apply");
+  rig_.lose_power(std::move(image));
+  rig_.expect_bitmaps();
+}
+
 TEST_F(BitmapsOfAnImage, OtherDisksBitmapsMergeIfTheSizesAreEqual) {
   make(sized(1 * kMiB));
   const auto image = rig_.open();

@@ -42,6 +42,8 @@ DIFFERENCES = {
     "create_qcow2/existing_28": ({"stderr"}, "encrypted images can't be made yet"),
     "create_qcow2/existing_29": ({"stderr"}, "encrypted images can't be made yet"),
     "create_qcow2/existing_30": ({"stderr"}, "encrypted images can't be made yet"),
+    "measure/missing": ({"stderr"}, "options are looked at before the source is opened"),
+    "measure/unknown_option": ({"code", "stdout", "stderr"}, "wrong use is an error; qemu-img shows its help and succeeds"),
     "resize/qcow2_2": ({"files"}, "a file ends with a whole cluster"),
     "resize/qcow2_8": ({"files"}, _NO_TABLE),
     "resize/qcow2_9": ({"files"}, _NO_TABLE),
