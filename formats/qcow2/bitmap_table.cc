@@ -23,16 +23,16 @@ Result<void> check_memory(const BitmapEntry& entry, std::uint64_t wanted, std::u
 
 Task<BitmapTable> read_bitmap_table(const Header& header, File& file, const BitmapEntry& entry,
                                     std::uint64_t memory_max) {
-  const std::uint64_t size = entry.table_size * sizeof(std::uint64_t);
-  co_await check_memory(entry, size, memory_max);
+  const std::uint64_t length = entry.table_size * sizeof(std::uint64_t);
+  co_await check_memory(entry, length, memory_max);
   const std::uint64_t file_size = co_await file.size();
-  if (!in_bounds(entry.table_offset, size, file_size)) {
+  if (!in_bounds(entry.table_offset, length, file_size)) {
     co_return fail(ErrorKind::corrupt_image,
                    fmt::format("Could not read bitmap_table table from image for bitmap '{}': it "
                                "ends past the end of the file",
                                entry.name));
   }
-  std::vector<std::byte> bytes(size);
+  std::vector<std::byte> bytes(length);
   co_await read_exactly(file, entry.table_offset, bytes);
   BitmapTable table;
   table.reserve(entry.table_size);

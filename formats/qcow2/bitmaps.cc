@@ -39,6 +39,7 @@ Result<void> check(const NewBitmap& wanted) {
 
 std::vector<BitmapEntry> Bitmaps::list() const {
   std::vector<BitmapEntry> entries;
+  entries.reserve(bitmaps_.size());
   for (const Bitmap& bitmap : bitmaps_) entries.push_back(bitmap.entry);
   return entries;
 }

@@ -69,7 +69,7 @@ class Refcounts {
 
  private:
   std::uint64_t block_offset(std::uint64_t block) const noexcept;
-  void set_count(TableSlice& slice, std::size_t index, std::uint64_t value) noexcept {
+  void set_count(TableSlice& slice, std::size_t index, std::uint64_t value) const noexcept {
     with_refcount_width(header_.refcount_order,
                         [&](auto width) { width.set(slice.bytes().data(), index, value); });
   }
