@@ -16,7 +16,7 @@ constexpr std::uint64_t kExtendMin = 64 * kMiB;
 // taken already, so that little is wasted.
 constexpr std::uint64_t kReserveMin = 1 * kMiB;
 constexpr std::uint64_t kReserveMinClusters = 16;
-constexpr std::uint64_t kReserveMax = 64 * kMiB;
+constexpr std::uint64_t kReserveMax = 256 * kMiB;
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 }  // namespace
@@ -28,6 +28,7 @@ ClusterAllocator::ClusterAllocator(Header& header, File& file, Refcounts& refcou
 Task<void> ClusterAllocator::start() {
   file_size_ = co_await file_.size();
   old_size_ = file_size_;
+  reserves_ = !file_.traits().is_block_device;
   kept_size_ = file_size_;
   const std::uint64_t size = header_.cluster_size();
   // A device holds what it held before.
@@ -181,29 +182,30 @@ Task<void> ClusterAllocator::grow_table(std::uint64_t block) {
 }
 
 Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
-  if (end > file_size_) {
-    if (file_.traits().is_block_device) {
-      co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
-    }
-    const std::uint64_t ahead =
-        align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
-    Result<void> extended = co_await file_.truncate(ahead).result();
-    // A limit on the size of files may be near.
-    if (!extended) co_await file_.truncate(end);
-    file_size_ = extended ? ahead : end;
-  }
   co_await reserve_to(end);
+  if (end <= file_size_) co_return;
+  if (file_.traits().is_block_device) {
+    co_await fail(ErrorKind::no_space, "'" + file_.name() + "' has no free cluster left");
+  }
+  const std::uint64_t ahead = align_up(end + std::max(kExtendMin, end / 8), header_.cluster_size());
+  Result<void> extended = co_await file_.truncate(ahead).result();
+  // A limit on the size of files may be near.
+  if (!extended) co_await file_.truncate(end);
+  file_size_ = extended ? ahead : end;
 }
 
-// Only where this has extended the file. Not needed: a filesystem that can't, or is nearly full,
-// still takes what is written, or says then why it does not.
+// Behind what the file had before only. Not needed: a filesystem that can't, or is nearly full,
+// still takes what is written, or says then why it does not. Rarely: those who reserve wait until
+// nobody writes.
 Task<void> ClusterAllocator::reserve_to(std::uint64_t end) {
   if (end <= reserved_to_ || !reserves_) co_return;
   const std::uint64_t taken = end - std::min(end, old_size_);
   if (taken < std::max(kReserveMin, kReserveMinClusters << header_.cluster_bits)) co_return;
-  const std::uint64_t to = std::min(end + std::min(taken, kReserveMax), file_size_);
-  reserves_ = (co_await file_.allocate(end, to - end).result()).has_value();
-  reserved_to_ = to;
+  const std::uint64_t begin = std::max(reserved_to_, std::min(file_size_, end));
+  const std::uint64_t to = align_up(end + std::min(taken, kReserveMax), header_.cluster_size());
+  reserves_ = (co_await file_.allocate(begin, to - begin).result()).has_value();
+  if (reserves_) reserved_to_ = to;
+  file_size_ = std::max(file_size_, reserves_ ? to : co_await file_.size());  // or a part of it
 }
 
 Task<void> ClusterAllocator::release_unpublished(ClusterRun run) {
