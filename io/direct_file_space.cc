@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -235,6 +236,15 @@ Task<void> DirectFile::allocate(std::uint64_t offset, std::uint64_t length) {
     result = co_await ring_.fallocate(file_, 0, offset, length);
   } while (result == -EINTR);
   if (result < 0) co_await error(-result, "allocate space for", offset);
+}
+
+Task<std::optional<std::uint64_t>> DirectFile::space_left() {
+  if (traits_.is_block_device) co_return std::nullopt;
+  struct statvfs status{};
+  const int fd = file_.fd;
+  const int result = co_await ring_.offload([fd, &status] { return ::fstatvfs(fd, &status); });
+  if (result != 0) co_return std::nullopt;
+  co_return std::uint64_t{status.f_bavail} * status.f_frsize;
 }
 
 Task<std::vector<Extent>> DirectFile::extents(std::uint64_t offset, std::uint64_t length,

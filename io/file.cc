@@ -21,6 +21,8 @@ Task<void> File::writev(std::uint64_t offset, std::span<const iovec> data) {
   }
 }
 
+Task<std::optional<std::uint64_t>> File::space_left() { co_return std::nullopt; }
+
 Task<void> File::clone_from(File& source, std::uint64_t /*source_offset*/, std::uint64_t /*offset*/,
                             std::uint64_t /*length*/) {
   co_await fail(ErrorKind::unsupported,

@@ -99,6 +99,9 @@ class File {
   /// Reserves space for the range, growing the file if it ends past its end. Contents stay.
   /// Errors: unsupported where the filesystem can't.
   virtual Task<void> allocate(std::uint64_t offset, std::uint64_t length) = 0;
+  /// About how many more bytes the filesystem can hold: others take from it too, and limits on users
+  /// don't show. Nothing where that is not known.
+  virtual Task<std::optional<std::uint64_t>> space_left();
 
   /// Up to `count_max` extents from `offset` on, adjacent, alternating or not, the first starting
   /// at `offset`, the last ending at `offset + length` or earlier; empty only at or past the end of

@@ -17,6 +17,7 @@ constexpr std::uint64_t kExtendMin = 64 * kMiB;
 constexpr std::uint64_t kReserveMin = 1 * kMiB;
 constexpr std::uint64_t kReserveMinClusters = 16;
 constexpr std::uint64_t kReserveMax = 256 * kMiB;
+constexpr std::uint64_t kReserveShare = 8;  // of what is left, one part in so many at most
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 }  // namespace
@@ -194,18 +195,37 @@ Task<void> ClusterAllocator::extend_to(std::uint64_t end) {
   file_size_ = extended ? ahead : end;
 }
 
-// Behind what the file had before only. Not needed: a filesystem that can't, or is nearly full,
-// still takes what is written, or says then why it does not. Rarely: those who reserve wait until
-// nobody writes.
+// Behind what the file had before only. Not needed: a filesystem that can't still takes what is
+// written, or says then why it does not. Rarely: those who reserve wait until nobody writes. And
+// little where little is left: others need some, so do clusters that were taken before.
 Task<void> ClusterAllocator::reserve_to(std::uint64_t end) {
   if (end <= reserved_to_ || !reserves_) co_return;
+  const std::uint64_t least = std::max(kReserveMin, kReserveMinClusters << header_.cluster_bits);
   const std::uint64_t taken = end - std::min(end, old_size_);
-  if (taken < std::max(kReserveMin, kReserveMinClusters << header_.cluster_bits)) co_return;
-  const std::uint64_t begin = std::max(reserved_to_, std::min(file_size_, end));
-  const std::uint64_t to = align_up(end + std::min(taken, kReserveMax), header_.cluster_size());
-  reserves_ = (co_await file_.allocate(begin, to - begin).result()).has_value();
-  if (reserves_) reserved_to_ = to;
-  file_size_ = std::max(file_size_, reserves_ ? to : co_await file_.size());  // or a part of it
+  if (taken < least) co_return;
+  const std::uint64_t left = (co_await file_.space_left()).value_or(0);
+  const std::uint64_t ahead = std::min({taken, kReserveMax, left / kReserveShare});
+  reserves_ = ahead >= least;
+  if (reserves_) co_await reserve(std::max(reserved_to_, std::min(file_size_, end)), end + ahead);
+}
+
+// Nobody writes there yet.
+Task<void> ClusterAllocator::reserve(std::uint64_t begin, std::uint64_t end) {
+  end = align_up(end, header_.cluster_size());
+  reserves_ = (co_await file_.allocate(begin, end - begin).result()).has_value();
+  if (reserves_) {
+    reserved_to_ = end;
+    file_size_ = std::max(file_size_, end);
+    co_return;
+  }
+  // A part of it may be reserved all the same, and somebody need it elsewhere. If that can't be given
+  // back it is only of no use before these clusters are taken.
+  if (begin < file_size_) {
+    const std::uint64_t inside = std::min(end, file_size_) - begin;
+    (void)co_await file_.write_zeroes(begin, inside, ZeroMode::may_unmap).result();
+  }
+  (void)co_await file_.truncate(file_size_).result();
+  file_size_ = std::max(file_size_, co_await file_.size());
 }
 
 Task<void> ClusterAllocator::release_unpublished(ClusterRun run) {

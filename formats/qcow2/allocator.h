@@ -92,6 +92,7 @@ class ClusterAllocator {
   Task<void> grow_table(std::uint64_t block);
   Task<void> extend_to(std::uint64_t end);
   Task<void> reserve_to(std::uint64_t end);
+  Task<void> reserve(std::uint64_t begin, std::uint64_t end);
   Task<void> apply_sorted(const std::vector<Drop>& drops, std::size_t& done);
   Task<void> give_back_space(const std::vector<Drop>& drops);
   Task<void> discard(std::uint64_t first, std::uint64_t count);

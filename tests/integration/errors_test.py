@@ -55,6 +55,29 @@ def test_no_space_on_ext4(cleanup):
     no_space(cleanup, cleanup.filesystem("ext4", 12 * MIB))
 
 
+def hardly_enough_space(cleanup, folder):
+    """What is taken ahead must not be what is needed."""
+    left = os.statvfs(folder).f_bavail * os.statvfs(folder).f_bsize
+    size = (left - 2 * MIB) // MIB * MIB
+    source = write_layout(cleanup.folder() + "/s", f"{size} 0+{size}")
+    target = folder + "/t"
+    check_ok(run("convert", "-f", "raw", "-O", "qcow2", source, target))
+    check_ok(run("compare", "-f", "raw", "-F", "qcow2", source, target))
+    os.unlink(target)
+
+
+def test_hardly_enough_space_on_tmpfs(cleanup):
+    hardly_enough_space(cleanup, cleanup.tmpfs("100M"))
+
+
+def test_hardly_enough_space_on_ext4(cleanup):
+    hardly_enough_space(cleanup, cleanup.filesystem("ext4", 100 * MIB))
+
+
+def test_hardly_enough_space_on_xfs(cleanup):
+    hardly_enough_space(cleanup, cleanup.filesystem("xfs", 400 * MIB))
+
+
 def test_no_inodes(cleanup):
     folder = cleanup.mount("-t", "tmpfs", "-o", "size=1M,nr_inodes=1", "tmpfs")
     fails_and_leaves(folder, [], "create", "-q", folder + "/t", "1K", says=(NO_SPACE,))

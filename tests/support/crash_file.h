@@ -24,6 +24,8 @@ struct CrashFileOptions {
   std::uint64_t seed = 0;
   /// A discarded range reads as this byte.
   std::byte discarded{0};
+  /// Never gets less.
+  std::optional<std::uint64_t> space_left = std::uint64_t{1} << 40;
 };
 
 /// Keeps what is durable apart from what an operation only reported as done.
@@ -56,6 +58,7 @@ class CrashFile final : public File {
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Task<void> truncate(std::uint64_t size) override;
   Task<void> allocate(std::uint64_t offset, std::uint64_t length) override;
+  Task<std::optional<std::uint64_t>> space_left() override { co_return options_.space_left; }
   Task<std::vector<Extent>> extents(std::uint64_t offset, std::uint64_t length,
                                     std::size_t count_max) override;
   Task<void> close() override { co_return; }

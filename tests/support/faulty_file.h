@@ -34,6 +34,7 @@ class FaultyFile final : public File {
   Task<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Task<void> truncate(std::uint64_t size) override;
   Task<void> allocate(std::uint64_t offset, std::uint64_t length) override;
+  Task<std::optional<std::uint64_t>> space_left() override { return file_->space_left(); }
   Task<std::vector<Extent>> extents(std::uint64_t offset, std::uint64_t length,
                                     std::size_t count_max) override;
   Task<void> clone_from(File& source, std::uint64_t source_offset, std::uint64_t offset,

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace platter::test {
 
 /// A file whose contents outlive it.
-class SharedFile final : public File {
+class SharedFile : public File {
  public:
   explicit SharedFile(File& file) : file_(file) {}
   const std::string& name() const noexcept override { return file_.name(); }
@@ -41,6 +42,7 @@ class SharedFile final : public File {
   Task<void> allocate(std::uint64_t offset, std::uint64_t length) override {
     return file_.allocate(offset, length);
   }
+  Task<std::optional<std::uint64_t>> space_left() override { return file_.space_left(); }
   Task<std::vector<Extent>> extents(std::uint64_t offset, std::uint64_t length,
                                     std::size_t count_max) override {
     return file_.extents(offset, length, count_max);
