@@ -219,6 +219,10 @@ Result<void> Bitmaps::check_new(const NewBitmap& wanted) const {
   }
   const auto granularity_bits = static_cast<unsigned>(std::countr_zero(wanted.granularity));
   const std::uint64_t bytes = DirtyBits::byte_count(header.size, granularity_bits);
+  return check_memory(bytes);
+}
+
+Result<void> Bitmaps::check_memory(std::uint64_t bytes) const {
   if (bytes <= memory_left()) return {};
   return fail(ErrorKind::out_of_memory,
               fmt::format("{} bytes of memory are more than what is allowed", bytes));
@@ -291,7 +295,10 @@ Task<void> Bitmaps::merge(std::string name, const DirtyBits& source) {
 Task<DirtyBits> Bitmaps::read(std::string name) {
   const auto guard = co_await mutex_.lock();
   const Bitmap* const bitmap = co_await find(name, /*consistent=*/true);
-  if (bitmap->bits) co_return bitmap->bits->clone();
+  if (bitmap->bits) {
+    co_await check_memory(bitmap->bits->byte_count());
+    co_return bitmap->bits->clone();
+  }
   co_return co_await read_bitmap_bits(p_.header, p_.file, bitmap->entry, bitmap->table,
                                       memory_left());
 }

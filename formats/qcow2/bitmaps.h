@@ -132,6 +132,7 @@ class Bitmaps {
     return p_.memory_max - std::min(p_.memory_max, memory_used_);
   }
   Result<void> check_new(const NewBitmap& wanted) const;
+  Result<void> check_memory(std::uint64_t bytes) const;
   void changed();
   void update_recording();
 

@@ -4,16 +4,13 @@
 #include <array>
 #include <cstring>
 
-#include "formats/qcow2/amend.h"
 #include "formats/qcow2/check.h"
 #include "formats/qcow2/compress.h"
 #include "formats/qcow2/decompress.h"
 #include "formats/qcow2/header_sector.h"
 #include "formats/qcow2/preallocation_probe.h"
-#include "formats/qcow2/refcount_conversion.h"
-#include "formats/qcow2/snapshots.h"
+#include "formats/qcow2/snapshot_table.h"
 #include "formats/qcow2/writing.h"
-#include "formats/qcow2/zero_expansion.h"
 #include "formats/reference.h"
 #include "io/bytes.h"
 #include "io/direct_file.h"
@@ -80,23 +77,27 @@ Task<void> Qcow2Image::connect(std::unique_ptr<Image> backing, std::unique_ptr<F
   }
   // Before anything is read that a repair may change.
   if (writable) co_await make_writable();
-  cache_ = std::make_unique<MetadataCache>(*file_,
-                                           std::min<std::size_t>(header_.cluster_size(), kSliceMax),
-                                           std::min(memory_max_ / 2, kCacheMax));
+  cache_ = std::make_unique<MetadataCache>(
+      *file_, std::min<std::size_t>(header_.cluster_size(), kSliceMax), cache_max());
   map_ = std::make_unique<ClusterMap>(header_, *file_, data(), *cache_);
   co_await map_->load_l1(header_.l1_table_offset, header_.l1_size);
   data_size_ = co_await data().size();
   if (writable) co_await start_writing();
 }
 
+std::uint64_t Qcow2Image::cache_max() const noexcept {
+  return std::min(memory_max_ / 2, kCacheMax);
+}
+
 Task<void> Qcow2Image::start_writing() {
+  const std::uint64_t taken = cache_max() + header_.l1_size * sizeof(std::uint64_t);
   const Writing::Parts parts{.header = header_,
                              .image = *this,
                              .file = *file_,
                              .data_file = data_file_.get(),
                              .cache = *cache_,
                              .map = *map_,
-                             .bitmaps_memory_max = memory_max_,
+                             .bitmaps_memory_max = memory_max_ - std::min(memory_max_, taken),
                              .discard_no_unref = discard_no_unref_};
   writing_ = co_await Writing::start(parts);
 }
@@ -405,86 +406,6 @@ Bitmaps* Qcow2Image::bitmaps() noexcept { return writing_ ? &writing_->bitmaps :
 Task<DirtyBits> Qcow2Image::read_bitmap(std::string name) {
   if (writing_) co_return co_await writing_->bitmaps.read(std::move(name));
   co_return co_await read_bitmap_named(header_, *file_, std::move(name), memory_max_);
-}
-
-Task<void> Qcow2Image::create_snapshot(NewSnapshot snapshot, const CancelToken* cancel) {
-  co_await check_writable();
-  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
-  co_await snapshots.create(std::move(snapshot));
-}
-
-Task<void> Qcow2Image::delete_snapshot(SnapshotKey key, const CancelToken* cancel) {
-  co_await check_writable();
-  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
-  co_await snapshots.remove(std::move(key));
-}
-
-Task<void> Qcow2Image::apply_snapshot(SnapshotKey key, const CancelToken* cancel) {
-  co_await check_writable();
-  Snapshots snapshots(*writing_, memory_max_ / 8 * 5, cancel);
-  co_await snapshots.apply(std::move(key));
-}
-
-Task<void> Qcow2Image::amend(AmendOptions options) {
-  co_await check_writable();
-  co_await writing_->bitmaps.save();  // those that were removed are in nobody's way
-  const AmendPlan plan = co_await plan_amend(options, *writing_, memory_max_ / 8 * 5);
-  if (plan.complete_snapshots) {
-    Snapshots snapshots(*writing_, memory_max_ / 8 * 5, options.cancel);
-    co_await snapshots.complete_table();
-  }
-  if (plan.header) {
-    co_await writing_->epochs.publish_header(with_options(header_, *plan.header));
-  }
-  if (plan.refcount_order) co_await change_refcount_width(*plan.refcount_order, options);
-  if (plan.size) co_await resize(*plan.size, {.cancel = options.cancel});
-  if (plan.downgrade) co_await downgrade(options);
-}
-
-Task<void> Qcow2Image::change_refcount_width(unsigned order, const AmendOptions& options) {
-  co_await writing_->finish();
-  RefcountConversion conversion(*writing_, {.order = order,
-                                            .memory_max = memory_max_ / 8 * 5,
-                                            .cancel = options.cancel,
-                                            .on_done = options.on_done});
-  const RefcountConversion::Place place = co_await conversion.build();
-  std::vector<std::uint64_t> replaced = conversion.old_clusters();
-  // All that has counted by the old ones goes. Until it is known what is on disk, nothing is
-  // written any more.
-  writing_.reset();
-  co_await change_header(*file_, [&](DiskHeader& disk) {
-    disk.refcount_order = order;
-    disk.refcount_table_offset = place.table_offset;
-    disk.refcount_table_clusters = place.table_clusters;
-  });
-  header_.refcount_order = order;
-  header_.refcount_table_offset = place.table_offset;
-  header_.refcount_table_clusters = place.table_clusters;
-  cache_->forget_all();
-  co_await start_writing();
-  Result<void> dropped = co_await drop_clusters(std::move(replaced)).result();
-  if (dropped) co_return;
-  co_await fail(std::move(dropped.error())
-                    .with_context("the reference counts have another width, but the space of the "
-                                  "old ones was not given back"));
-}
-
-Task<void> Qcow2Image::drop_clusters(std::vector<std::uint64_t> offsets) {
-  for (const std::uint64_t offset : offsets) {
-    writing_->allocator.drop(offset, /*discard=*/true);
-    if (writing_->epochs.over_limit()) co_await writing_->epochs.commit();
-  }
-  do {
-    co_await writing_->epochs.commit();
-  } while (writing_->epochs.has_changes());
-}
-
-Task<void> Qcow2Image::downgrade(const AmendOptions& options) {
-  ZeroExpansion expansion(*writing_, {.backed = header_.backing_file.has_value(),
-                                      .cancel = options.cancel,
-                                      .on_done = options.on_done});
-  co_await expansion.run();
-  co_await writing_->epochs.publish_header(downgraded(header_));
 }
 
 Task<void> Qcow2Image::show_snapshot(SnapshotKey key) {

@@ -99,6 +99,9 @@ class Qcow2Image final : public Image {
   bool records_writes() const noexcept;
   Task<void> read_unguarded(std::uint64_t offset, std::span<std::byte> into);
   Task<void> read_compressed_cluster(std::uint64_t offset, std::span<std::byte> into);
+  std::uint64_t cache_max() const noexcept;
+  /// Bytes for refcount blocks, while an operation has the image to itself.
+  std::uint64_t counts_memory_max() const noexcept { return memory_max_ / 8 * 5; }
   Task<void> make_writable();
   Task<void> start_writing();
   Task<void> change_refcount_width(unsigned order, const AmendOptions& options);

@@ -115,7 +115,7 @@ Task<void> ZeroExpansion::do_batch(const TableTree& tree, std::size_t first, Tab
   if (!tables.empty()) {
     co_await expand_all(tree, tables);
     co_await write(tree, tables);
-    drop_replaced();
+    co_await drop_replaced();
     co_await settle();
   }
   if (options_.on_done) options_.on_done(count * w_.header.cluster_size());
@@ -198,9 +198,10 @@ Task<void> ZeroExpansion::write(const TableTree& tree, const std::vector<Table>&
   co_await w_.file.flush();
 }
 
-// The tables on disk are as they were.
+// The tables on disk are as they were. What is too much to remember stays counted and not used.
 void ZeroExpansion::give_up() {
   for (const Taken& taken : taken_) {
+    if (w_.epochs.over_limit()) break;
     for (std::uint64_t i = 0; i < taken.run.count; ++i) {
       const std::uint64_t offset = taken.run.offset + (i << w_.header.cluster_bits);
       for (std::uint64_t k = 0; k < taken.references; ++k) w_.allocator.drop(offset);
@@ -210,13 +211,14 @@ void ZeroExpansion::give_up() {
   replaced_.clear();
 }
 
-void ZeroExpansion::drop_replaced() {
-  for (const Taken& replaced : replaced_) {
+// Nothing on disk refers to it: it may go in several epochs.
+Task<void> ZeroExpansion::drop_replaced() {
+  for (const Taken& replaced : std::exchange(replaced_, {})) {
     for (std::uint64_t k = 0; k < replaced.references; ++k) {
       w_.allocator.drop(replaced.run.offset, /*discard=*/true);
     }
+    if (w_.epochs.over_limit()) co_await w_.epochs.commit();
   }
-  replaced_.clear();
 }
 
 }  // namespace platter::qcow2

@@ -63,7 +63,7 @@ class ZeroExpansion {
   Task<void> fill(Table table, std::vector<std::size_t> entries, std::uint64_t weight);
   Task<void> write(const TableTree& tree, const std::vector<Table>& tables);
   void give_up();
-  void drop_replaced();
+  Task<void> drop_replaced();
 
   Writing& w_;
   Options options_;
