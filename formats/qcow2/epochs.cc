@@ -165,10 +165,8 @@ Task<void> Epochs::mark_corrupt() {
 Task<void> Epochs::publish_bitmaps(std::optional<BitmapsExtension> bitmaps) {
   const auto guard = co_await mutex_.lock();
   co_await check_usable();
-  std::vector<std::byte> cluster(header_.cluster_size());
-  co_await read_zero_filled(file_, 0, cluster);
-  const std::vector<HeaderStep> steps = co_await plan_bitmaps_extension(cluster, bitmaps);
-  co_await write_header_steps(steps);
+  co_await change_header_cluster(
+      [&](std::span<const std::byte> cluster) { return plan_bitmaps_extension(cluster, bitmaps); });
   constexpr std::uint64_t kBit = std::uint64_t{1} << kBitmapsBit;
   for (Header* const header : {&header_, &on_disk_}) {
     header->bitmaps = bitmaps;
@@ -180,15 +178,16 @@ Task<void> Epochs::publish_bitmaps(std::optional<BitmapsExtension> bitmaps) {
 Task<void> Epochs::publish_header(Header wanted) {
   const auto guard = co_await mutex_.lock();
   co_await check_usable();
-  std::vector<std::byte> cluster(header_.cluster_size());
-  co_await read_zero_filled(file_, 0, cluster);
-  const std::vector<HeaderStep> steps = co_await plan_header_change(cluster, wanted);
-  co_await write_header_steps(steps);
+  co_await change_header_cluster(
+      [&](std::span<const std::byte> cluster) { return plan_header_change(cluster, wanted); });
   header_ = wanted;
   on_disk_ = std::move(wanted);
 }
 
-Task<void> Epochs::write_header_steps(const std::vector<HeaderStep>& steps) {
+Task<void> Epochs::change_header_cluster(HeaderPlanner planner) {
+  std::vector<std::byte> cluster(header_.cluster_size());
+  co_await read_zero_filled(file_, 0, cluster);
+  const std::vector<HeaderStep> steps = co_await planner(cluster);
   for (const HeaderStep& step : steps) {
     Result<void> written = co_await write_piece(file_, step.offset, step.bytes).result();
     if (written) written = co_await barrier().result();

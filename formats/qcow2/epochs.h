@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -101,7 +103,9 @@ class Epochs {
   Task<void> commit_now();
   Task<void> write_pieces(std::vector<Piece>& pieces);
   Task<void> write_header(const Header& header);
-  Task<void> write_header_steps(const std::vector<HeaderStep>& steps);
+  using HeaderPlanner =
+      std::function<Result<std::vector<HeaderStep>>(std::span<const std::byte> cluster)>;
+  Task<void> change_header_cluster(HeaderPlanner planner);
   Task<void> barrier();
 
   Header& header_;

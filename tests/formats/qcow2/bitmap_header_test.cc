@@ -8,12 +8,13 @@
 
 #include <gtest/gtest.h>
 
-#include "formats/qcow2/header_encode.h"
 #include "io/bytes.h"
+#include "tests/formats/qcow2/torn_header.h"
 
 namespace platter::qcow2 {
 namespace {
 
+using test::cluster_of;
 using Bytes = std::vector<std::byte>;
 using Wanted = std::optional<BitmapsExtension>;
 
@@ -50,12 +51,6 @@ Header header_of(const Shape& shape, const Wanted& bitmaps) {
   return header;
 }
 
-Bytes cluster_of(const Header& header) {
-  Bytes bytes = encode_header(header).value();
-  bytes.resize(header.cluster_size());
-  return bytes;
-}
-
 // All but bitmaps, and what they are told to be.
 std::pair<Header, Wanted> read(const Bytes& cluster) {
   const Result<Header> header = parse_header(cluster);
@@ -77,23 +72,13 @@ class BitmapHeader : public testing::TestWithParam<Shape> {
     ASSERT_TRUE(steps) << steps.error().message();
     Bytes now = before;
     for (const HeaderStep& step : *steps) {
-      ASSERT_TRUE(is_aligned(step.offset, kSectorSize) &&
-                  is_aligned(step.bytes.size(), kSectorSize));
-      const std::size_t sectors = step.bytes.size() / kSectorSize;
-      ASSERT_LE(sectors, 4U);
-      for (std::size_t torn = 0; torn < (std::size_t{1} << sectors); ++torn) {
-        Bytes state = now;
-        for (std::size_t i = 0; i < sectors; ++i) {
-          if (((torn >> i) & 1) == 0) continue;
-          std::memcpy(state.data() + step.offset + i * kSectorSize,
-                      step.bytes.data() + i * kSectorSize, kSectorSize);
-        }
+      test::tear(step, 4, now, [&](const Bytes& state) {
         auto [seen_rest, seen] = read(state);
         EXPECT_TRUE(!seen || seen == had || seen == wanted);
         if (may_lose_unknown) seen_rest.unknown_extensions = rest.unknown_extensions;
         EXPECT_EQ(seen_rest, rest);
-      }
-      std::memcpy(now.data() + step.offset, step.bytes.data(), step.bytes.size());
+      });
+      if (HasFatalFailure()) return;
     }
     after_ = now;
     EXPECT_EQ(read(now), std::pair(rest, wanted));

@@ -24,39 +24,15 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 // A file that can't be made longer or shorter.
-class Device final : public File {
+class Device final : public test::SharedFile {
  public:
-  explicit Device(File& file) : file_(file) {}
-  const std::string& name() const noexcept override { return file_.name(); }
+  using SharedFile::SharedFile;
   const FileTraits& traits() const noexcept override { return traits_; }
-  Task<std::uint64_t> size() override { return file_.size(); }
-  Task<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) override {
-    return file_.read(offset, into);
-  }
-  Task<void> write(std::uint64_t offset, std::span<const std::byte> data) override {
-    return file_.write(offset, data);
-  }
-  Task<void> flush() override { return file_.flush(); }
-  Task<void> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) override {
-    return file_.write_zeroes(offset, length, mode);
-  }
-  Task<void> discard(std::uint64_t offset, std::uint64_t length) override {
-    return file_.discard(offset, length);
-  }
   Task<void> truncate(std::uint64_t) override {
     co_await fail(ErrorKind::unsupported, "a device has the size that it has");
   }
-  Task<void> allocate(std::uint64_t offset, std::uint64_t length) override {
-    return file_.allocate(offset, length);
-  }
-  Task<std::vector<Extent>> extents(std::uint64_t offset, std::uint64_t length,
-                                    std::size_t count_max) override {
-    return file_.extents(offset, length, count_max);
-  }
-  Task<void> close() override { co_return; }
 
  private:
-  File& file_;
   FileTraits traits_{.is_block_device = true};
 };
 

@@ -1,18 +1,18 @@
 #include "formats/qcow2/header_change.h"
 
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "formats/qcow2/header_encode.h"
 #include "io/bytes.h"
+#include "tests/formats/qcow2/torn_header.h"
 
 namespace platter::qcow2 {
 namespace {
 
+using test::cluster_of;
 using Bytes = std::vector<std::byte>;
 
 struct Shape {
@@ -44,12 +44,6 @@ Header header_of(const Shape& shape) {
   return header;
 }
 
-Bytes cluster_of(const Header& header) {
-  Bytes bytes = encode_header(header).value();
-  bytes.resize(header.cluster_size());
-  return bytes;
-}
-
 // Every state that a crash can leave on the way is the one header or the other.
 void expect_safe(const Bytes& before, const Header& wanted) {
   const Header old = parse_header(before).value();
@@ -57,22 +51,12 @@ void expect_safe(const Bytes& before, const Header& wanted) {
   ASSERT_TRUE(steps) << steps.error().message();
   Bytes now = before;
   for (const HeaderStep& step : *steps) {
-    ASSERT_TRUE(is_aligned(step.offset, kSectorSize) && !step.bytes.empty() &&
-                is_aligned(step.bytes.size(), kSectorSize));
-    const std::size_t sectors = step.bytes.size() / kSectorSize;
-    ASSERT_LE(sectors, 12U);
-    for (std::size_t torn = 0; torn < (std::size_t{1} << sectors); ++torn) {
-      Bytes state = now;
-      for (std::size_t i = 0; i < sectors; ++i) {
-        if (((torn >> i) & 1) == 0) continue;
-        std::memcpy(state.data() + step.offset + i * kSectorSize,
-                    step.bytes.data() + i * kSectorSize, kSectorSize);
-      }
+    test::tear(step, 12, now, [&](const Bytes& state) {
       const Result<Header> seen = parse_header(state);
       ASSERT_TRUE(seen) << seen.error().message();
       EXPECT_TRUE(*seen == old || *seen == wanted);
-    }
-    apply_steps(std::span(&step, 1), now);
+    });
+    if (testing::Test::HasFatalFailure()) return;
   }
   EXPECT_EQ(now, cluster_of(wanted)) << "and nothing is left of the way";
 }
