@@ -17,6 +17,16 @@ namespace {
 
 constexpr unsigned kFileSlots = 64;
 constexpr std::uint64_t kWakeTag = 0;  // user_data of the read on the eventfd
+// Entries handed to the kernel at once, where they are not neighbours. It holds back what is in a
+// larger batch until it has seen all of it, and the device idles meanwhile.
+constexpr unsigned kBatch = 2;
+
+// The block layer makes one request of neighbours, if they come together.
+bool are_neighbours(const IoOperation& first, const IoOperation& second) {
+  const bool moves_data = first.code == IoCode::read || first.code == IoCode::write;
+  return moves_data && second.code == first.code && second.file.fd == first.file.fd &&
+         second.offset == first.offset + first.length;
+}
 
 std::string why_forbidden(int os_error) {
   std::string why = "io_uring is not available: " + errno_text(os_error);
@@ -66,7 +76,7 @@ class UringEngine final : public RingEngine {
   }
 
   void poll(bool block, IoOperation**& completed_tail) override {
-    // More than the submission queue holds is handed over in turns; wait only after the last.
+    // What waits is handed over in batches; wait only after the last.
     do {
       fill_submission_queue();
       const bool last = waiting_ == nullptr || in_flight_ >= in_flight_max();
@@ -124,6 +134,8 @@ class UringEngine final : public RingEngine {
       if (waiting_ == nullptr) waiting_tail_ = &waiting_;
       fill(*entry, *operation);
       ++in_flight_;
+      const bool batch_full = io_uring_sq_ready(&ring_) >= kBatch;
+      if (batch_full && waiting_ != nullptr && !are_neighbours(*operation, *waiting_)) return;
     }
   }
 
