@@ -54,7 +54,8 @@ Task<std::string> probe(File& file) {
   co_return std::string(probe_format(head.first(std::min(count, kProbeSize))));
 }
 
-Result<void> check_format(const std::string& format, bool guessed, const OpenPolicy& policy) {
+Result<void> check_format(const std::string& name, const std::string& format, bool guessed,
+                          const OpenPolicy& policy) {
   const bool known = format == "raw" || format == "qcow2";
   if (!known && guessed) {
     return fail(ErrorKind::unknown_format,
@@ -64,7 +65,8 @@ Result<void> check_format(const std::string& format, bool guessed, const OpenPol
   }
   if (!known) return fail(ErrorKind::unknown_format, "Unknown driver '" + format + "'");
   if (policy.allows_format(format)) return {};
-  return fail(ErrorKind::refused_by_policy, "Format '" + format + "' is not allowed here");
+  return fail(ErrorKind::refused_by_policy,
+              "'" + name + "': format '" + format + "' is not allowed here");
 }
 
 FileId id_of(const struct stat& status) {
@@ -95,12 +97,12 @@ class Opener {
   Opener(OpenOptions options, OpenPolicy policy)
       : options_(std::move(options)), policy_(std::move(policy)) {}
 
-  Task<OpenedImage> open(std::string filename);
+  Task<OpenedImage> open(ImageName name);
 
  private:
   Task<std::unique_ptr<DirectFile>> open_file(std::string name, FileOptions file, bool referenced);
-  Task<std::unique_ptr<Image>> open_layer(std::string filename, std::string format,
-                                          std::size_t depth, bool& guessed);
+  Task<std::unique_ptr<Image>> open_layer(ImageName name, std::string format, std::size_t depth,
+                                          bool& guessed);
   Task<std::unique_ptr<Image>> open_qcow2(std::unique_ptr<DirectFile> file, std::string filename,
                                           std::size_t depth);
   Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, std::size_t depth);
@@ -147,19 +149,24 @@ Task<std::unique_ptr<DirectFile>> Opener::open_file(std::string name, FileOption
   co_return co_await DirectFile::open(std::move(name), std::move(file));
 }
 
-Task<OpenedImage> Opener::open(std::string filename) {
+Task<OpenedImage> Opener::open(ImageName name) {
   OpenedImage opened;
   opened.image =
-      co_await open_layer(std::move(filename), options_.format, 0, opened.format_was_guessed);
+      co_await open_layer(std::move(name), options_.format, 0, opened.format_was_guessed);
   co_return opened;
 }
 
-Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::string format,
+Task<std::unique_ptr<Image>> Opener::open_layer(ImageName name, std::string format,
                                                 std::size_t depth, bool& guessed) {
+  const bool referenced = name.form() == ImageName::Form::reference;
+  if (referenced && !policy_.follow_references) {
+    co_return fail(ErrorKind::refused_by_policy,
+                   "'" + name.text() + "' is named by an image: such names are not followed here");
+  }
   // An explicit format that this build lacks is known before anything is opened.
   guessed = format.empty();
-  if (!guessed) co_await check_format(format, /*guessed=*/false, policy_);
-  filename = co_await plain_path(std::move(filename));
+  if (!guessed) co_await check_format(name.text(), format, /*guessed=*/false, policy_);
+  std::string filename = co_await plain_path(name.text());
   if (filename.empty()) {
     co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
   }
@@ -169,11 +176,10 @@ Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::strin
     options.access = Access::read_only;
     if (options.lock) options.lock = locks_for(OpenPurpose::read_stable);
   }
-  std::unique_ptr<DirectFile> file =
-      co_await open_file(filename, std::move(options), /*referenced=*/depth > 0);
+  std::unique_ptr<DirectFile> file = co_await open_file(filename, std::move(options), referenced);
   if (guessed) {
     format = co_await probe(*file);
-    co_await check_format(format, /*guessed=*/true, policy_);
+    co_await check_format(filename, format, /*guessed=*/true, policy_);
   }
   if (format == "qcow2") {
     co_return co_await open_qcow2(std::move(file), std::move(filename), depth);
@@ -224,8 +230,9 @@ Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image
   }
   bool guessed = false;
   Result<std::unique_ptr<Image>> backing =
-      co_await open_layer(referenced_path(image.filename(), *header.backing_file),
-                          header.backing_format.value_or(""), depth + 1, guessed)
+      co_await open_layer(
+          {referenced_path(image.filename(), *header.backing_file), ImageName::Form::reference},
+          header.backing_format.value_or(""), depth + 1, guessed)
           .result();
   if (!backing) {
     co_return fail(std::move(backing.error()).with_context("Could not open backing file"));
@@ -250,23 +257,23 @@ FileOptions file_options(const OpenOptions& options) {
   return file;
 }
 
-Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPolicy policy) {
+Task<OpenedImage> open_image(ImageName name, OpenOptions options, OpenPolicy policy) {
   Opener opener(std::move(options), std::move(policy));
-  co_return co_await opener.open(std::move(filename));
+  co_return co_await opener.open(std::move(name));
 }
 
-Task<OpenedFile> open_image_file(std::string filename, OpenOptions options, OpenPolicy policy) {
+Task<OpenedFile> open_image_file(ImageName name, OpenOptions options, OpenPolicy policy) {
   OpenedFile opened{.file = nullptr, .format = options.format};
   const bool guessed = opened.format.empty();
-  if (!guessed) co_await check_format(opened.format, guessed, policy);
-  filename = co_await plain_path(std::move(filename));
+  if (!guessed) co_await check_format(name.text(), opened.format, guessed, policy);
+  std::string filename = co_await plain_path(name.text());
   if (filename.empty()) {
     co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
   }
   opened.file = co_await DirectFile::open(std::move(filename), file_options(options));
   if (guessed) {
     opened.format = co_await probe(*opened.file);
-    co_await check_format(opened.format, guessed, policy);
+    co_await check_format(name.text(), opened.format, guessed, policy);
   }
   co_return opened;
 }

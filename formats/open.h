@@ -5,6 +5,7 @@
 #include <string>
 
 #include "formats/image.h"
+#include "formats/image_name.h"
 #include "formats/open_policy.h"
 #include "io/cancel.h"
 #include "io/direct_file.h"
@@ -43,7 +44,7 @@ struct OpenedImage {
 
 /// Errors: not_found, permission, wrong_type, in_use, unknown_format, refused_by_policy,
 /// corrupt_image, io. Nothing stays open or locked then.
-Task<OpenedImage> open_image(std::string filename, OpenOptions options, OpenPolicy policy);
+Task<OpenedImage> open_image(ImageName name, OpenOptions options, OpenPolicy policy);
 
 /// An image's own file, for those who work below its format (check).
 struct OpenedFile {
@@ -52,7 +53,7 @@ struct OpenedFile {
 };
 /// Opens and locks the named file alone, and decides its format; nothing in it is believed yet.
 /// Errors: as open_image().
-Task<OpenedFile> open_image_file(std::string filename, OpenOptions options, OpenPolicy policy);
+Task<OpenedFile> open_image_file(ImageName name, OpenOptions options, OpenPolicy policy);
 
 /// The locks for a purpose, or none.
 FileOptions file_options(const OpenOptions& options);

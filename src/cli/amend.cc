@@ -15,7 +15,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'o', "", "OPTIONS", "name=value,...; -o help lists them"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
@@ -24,6 +24,7 @@ constexpr Option kOptions[] = {
     {'t', "", "CACHE", "cache mode: none, writeback (default), writethrough, directsync, unsafe"},
     {0, "force", "", "allow what is unsafe: for encrypted images, which can't be amended yet"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 struct Request {
   std::string name;
@@ -93,7 +94,7 @@ Task<void> Command::amend(Image& image) {
 }
 
 Task<void> Command::amend_named() {
-  const OpenedImage opened = co_await open_named(request_.name, request_.open);
+  const OpenedImage opened = co_await open_given(context_, request_.name, request_.open);
   Image& image = *opened.image;
   if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
   Result<void> done = co_await amend(image).result();

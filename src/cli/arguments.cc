@@ -21,7 +21,7 @@ struct GetoptTables {
   std::vector<std::string> names;
   std::vector<::option> longs;
 
-  explicit GetoptTables(std::span<const Option> options) {
+  GetoptTables(std::span<const Option> options, const std::vector<std::string>& words) {
     names.reserve(options.size());
     for (std::size_t i = 0; i < options.size(); ++i) {
       const Option& option = options[i];
@@ -30,13 +30,19 @@ struct GetoptTables {
         letters += option.letter;
         if (takes) letters += ':';
       }
-      if (option.name.empty()) continue;
+      if (option.name.empty() || (option.only_here && !spelled_out(option, words))) continue;
       names.emplace_back(option.name);
       const int code = option.letter != 0 ? option.letter : kLongOnly + static_cast<int>(i);
       longs.push_back(
           {names.back().c_str(), takes ? required_argument : no_argument, nullptr, code});
     }
     longs.push_back({nullptr, 0, nullptr, 0});
+  }
+
+  static bool spelled_out(const Option& option, const std::vector<std::string>& words) {
+    return std::ranges::any_of(words, [&option](const std::string& word) {
+      return word.substr(0, word.find('=')) == fmt::format("--{}", option.name);
+    });
   }
 };
 
@@ -61,7 +67,7 @@ std::string word_in_question(const std::vector<char*>& argv, int next, int lette
 
 Result<Arguments> Arguments::parse(std::span<const Option> options,
                                    const std::vector<std::string>& words) {
-  const GetoptTables tables(options);
+  const GetoptTables tables(options, words);
   std::vector<std::string> copy = words;
   copy.insert(copy.begin(), "platter");
   std::vector<char*> argv;

@@ -1,6 +1,9 @@
 // A verb's command line: one table that parsing and --help are made from.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +18,18 @@ struct Option {
   std::string_view name;      ///< long name; empty: letter only
   std::string_view argument;  ///< what --help calls it; empty: takes none
   std::string_view help;      ///< one line
+  /// qemu-img has no such option: never abbreviated, so that its abbreviations stay what they are.
+  bool only_here = false;
 };
+
+/// A verb's own options, and those that it shares with others.
+template <std::size_t... counts>
+constexpr auto join_options(const Option (&... tables)[counts]) {
+  std::array<Option, (counts + ...)> all{};
+  auto end = all.begin();
+  ((end = std::ranges::copy(tables, end).out), ...);
+  return all;
+}
 
 /// What was given, in order. Options are known by their long name, or by their letter.
 class Arguments {

@@ -12,7 +12,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'c', "", "COUNT", "requests (default: 75000)"},
     {'d', "", "DEPTH", "requests in flight (default: 64)"},
@@ -30,6 +30,7 @@ constexpr Option kOptions[] = {
     {'w', "", "", "write; otherwise read"},
     {'U', "force-share", "", "read although another process is writing to the image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // What an int holds: qemu-img's limit for most numbers.
 constexpr std::uint64_t kIntMax = std::numeric_limits<std::int32_t>::max();
@@ -153,7 +154,7 @@ void announce(const Context& context, const BenchOptions& bench) {
 }
 
 Task<void> bench_named(Context& context, Request request) {
-  const OpenedImage opened = co_await open_named(request.name, request.open);
+  const OpenedImage opened = co_await open_given(context, request.name, request.open);
   Image& image = *opened.image;
   const bool guessed_raw = opened.format_was_guessed && image.format() == "raw";
   if (request.bench.write && guessed_raw) warn_of_guess(image.filename());

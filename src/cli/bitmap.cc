@@ -14,7 +14,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {0, "add", "", "make the bitmap, enabled and with nothing in it"},
     {0, "remove", "", "remove it"},
@@ -27,6 +27,7 @@ constexpr Option kOptions[] = {
     {'g', "granularity", "SIZE", "with --add: bytes for one bit, a power of two, at least 512"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 using Kind = BitmapAction::Kind;
 
@@ -103,25 +104,26 @@ Task<void> act(Image& image, Image* source, const Request& request) {
   }
 }
 
-Task<void> act_with_source(Image& image, const Request& request) {
+Task<void> act_with_source(const Context& context, Image& image, const Request& request) {
   if (!request.source_name) {
     co_await act(image, nullptr, request);
     co_return;
   }
-  const OpenedImage source = co_await open_named(
-      *request.source_name, {.purpose = OpenPurpose::read_stable, .format = request.source_format});
+  const OpenedImage source =
+      co_await open_given(context, *request.source_name,
+                          {.purpose = OpenPurpose::read_stable, .format = request.source_format});
   Result<void> done = co_await act(image, source.image.get(), request).result();
   Result<void> closed = co_await source.image->close().result();
   co_await std::move(done);
   co_await std::move(closed);
 }
 
-Task<void> change(Request request) {
-  const OpenedImage opened =
-      co_await open_named(request.name, {.purpose = OpenPurpose::write, .format = request.format});
+Task<void> change(const Context& context, Request request) {
+  const OpenedImage opened = co_await open_given(
+      context, request.name, {.purpose = OpenPurpose::write, .format = request.format});
   Image& image = *opened.image;
   if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
-  Result<void> done = co_await act_with_source(image, request).result();
+  Result<void> done = co_await act_with_source(context, image, request).result();
   Result<void> closed = co_await image.close().result();
   co_await std::move(done);
   co_await std::move(closed);
@@ -143,7 +145,7 @@ int run(Context& context, const Arguments& arguments) {
   }
   request.name = arguments.positional()[0];
   request.bitmap = arguments.positional()[1];
-  const Result<void> done = context.run(change(std::move(request)));
+  const Result<void> done = context.run(change(context, std::move(request)));
   return done ? kExitOk : context.fail_with(done.error());
 }
 

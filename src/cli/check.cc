@@ -15,7 +15,7 @@ namespace {
 using qcow2::CheckReport;
 using qcow2::Repair;
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
     {'r', "repair", "WHAT", "repair leaks, or all"},
@@ -24,6 +24,7 @@ constexpr Option kOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // qemu-img's exit codes for this verb.
 constexpr int kExitCorrupt = 2;
@@ -112,9 +113,10 @@ Result<Repair> parse_repair(const Arguments& arguments) {
   return repair;
 }
 
-Task<CheckReport> check_named(std::string name, OpenOptions open, CheckImageOptions options,
-                              std::string& format, bool& opened) {
-  const OpenedFile image = co_await open_image_file(std::move(name), std::move(open), OpenPolicy());
+Task<CheckReport> check_named(const Context& context, std::string name, OpenOptions open,
+                              CheckImageOptions options, std::string& format, bool& opened) {
+  const OpenedFile image =
+      co_await open_image_file(std::move(name), std::move(open), context.images().policy);
   format = image.format;
   Result<CheckReport> report =
       co_await check_image(*image.file, image.format, std::move(options), opened).result();
@@ -180,6 +182,7 @@ int run(Context& context, const Arguments& arguments) {
     return kExitError;
   }
   CheckImageOptions options{.repair = *repair, .cancel = &context.cancel()};
+  if (const auto memory = context.images().memory_max) options.memory_max = *memory;
   options.on_message = print_message;
   options.on_repaired = [&](const CheckReport& report) {
     if (!*json && !arguments.has("q")) context.print(repaired_text(report));
@@ -187,7 +190,7 @@ int run(Context& context, const Arguments& arguments) {
   bool opened = false;
   std::string format;
   Result<CheckReport> report =
-      context.run(check_named(name, std::move(open), std::move(options), format, opened));
+      context.run(check_named(context, name, std::move(open), std::move(options), format, opened));
   if (report) return tell(context, arguments, *json, *report, format);
   if (!opened && report.error().kind() == ErrorKind::unsupported && format == "raw") {
     if (*repair != Repair::none && !arguments.has("format")) warn_of_guess(name);

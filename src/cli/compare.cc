@@ -9,7 +9,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the first image's format; default: decided by its content"},
     {'F', "", "FMT", "the second image's format; default: decided by its content"},
@@ -19,6 +19,7 @@ constexpr Option kOptions[] = {
     {'s', "", "", "strict: sizes and allocation must be equal too"},
     {'U', "force-share", "", "also where another process is writing to an image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // qemu-img's exit codes for this verb.
 constexpr int kExitDiffer = 1;
@@ -26,11 +27,12 @@ constexpr int kExitOpenFailed = 2;
 constexpr int kExitReadFailed = 4;
 
 // The two images, opened one after the other: the first failure is the one that is told.
-Task<CompareResult> compare_named(std::string first, OpenOptions first_options, std::string second,
+Task<CompareResult> compare_named(const Context& context, std::string first,
+                                  OpenOptions first_options, std::string second,
                                   OpenOptions second_options, CompareOptions options,
                                   bool& opened) {
-  const OpenedImage a = co_await open_named(std::move(first), std::move(first_options));
-  const OpenedImage b = co_await open_named(std::move(second), std::move(second_options));
+  const OpenedImage a = co_await open_given(context, std::move(first), std::move(first_options));
+  const OpenedImage b = co_await open_given(context, std::move(second), std::move(second_options));
   opened = true;
   const CompareResult result = co_await compare_images(*a.image, *b.image, std::move(options));
   co_await a.image->close();
@@ -81,8 +83,8 @@ int run(Context& context, const Arguments& arguments) {
   };
   bool opened = false;
   const Result<CompareResult> result = context.run(
-      compare_named(arguments.positional()[0], std::move(open_first), arguments.positional()[1],
-                    std::move(open_second), std::move(options), opened));
+      compare_named(context, arguments.positional()[0], std::move(open_first),
+                    arguments.positional()[1], std::move(open_second), std::move(options), opened));
   if (result && result->outcome == CompareOutcome::identical) bar.complete();
   if (result && !quiet) context.print(describe(*result));
   bar.end();

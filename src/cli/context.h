@@ -9,6 +9,7 @@
 #include "io/cancel.h"
 #include "io/ring.h"
 #include "io/task.h"
+#include "src/cli/image_access.h"
 
 namespace platter::cli {
 
@@ -21,6 +22,10 @@ class Context {
   explicit Context(std::string program) : program_(std::move(program)) {}
 
   const std::string& program() const noexcept { return program_; }
+
+  /// How the command line's images are to be opened; see open_given().
+  const ImageAccess& images() const noexcept { return images_; }
+  void set_images(ImageAccess images) { images_ = std::move(images); }
 
   /// "platter: message" on standard error, after what went to standard output.
   void error(std::string_view message) const;
@@ -50,6 +55,7 @@ class Context {
   void handle_signals(unsigned bits);
 
   std::string program_;
+  ImageAccess images_;
   RingEngineKind engine_ = RingEngineKind::automatic;
   std::unique_ptr<Ring> ring_;
   CancelToken cancel_;

@@ -14,7 +14,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the sources' format; default: decided by their content"},
     {'O', "", "FMT", "the target's format (default: raw)"},
@@ -39,6 +39,7 @@ constexpr Option kOptions[] = {
     {0, "target-is-zero", "", "the existing target reads as zeroes"},
     {0, "bitmaps", "", "copy persistent bitmaps (raw images have none)"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 constexpr std::uint64_t kSparseMax = 16 * kMiB;
 constexpr unsigned kParallelMax = 16;
@@ -192,7 +193,7 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   options.copy.salvage = arguments.has("salvage");
   options.copy.target_is_zero = arguments.has("target-is-zero");
   options.copy.cancel = &context.cancel();
-  options.policy.follow_references = true;
+  options.policy = context.images().policy;
   // Who names a size wants the data looked at.
   options.reflink = !arguments.has("S");
   Result<void> done = parse_numbers(arguments, context, options);

@@ -17,7 +17,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "format of the new image: raw (default) or qcow2"},
     {'o', "", "OPTIONS", "name=value,...; -o help lists them"},
@@ -26,6 +26,7 @@ constexpr Option kOptions[] = {
     {'u', "", "", "don't look at the backing file"},
     {'q', "", "", "print nothing but errors"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // One `create`, step by step: each ends with the error that qemu-img would end with there.
 class Command {
@@ -134,7 +135,7 @@ Result<void> Command::look_at_backing() {
   Result<BackingImage> backing =
       format == "" ? fail(ErrorKind::unknown_format, "Unknown driver ''")
                    : context_.run(platter::look_at_backing(filename_, *name, format.value_or(""),
-                                                           {.follow_references = true}));
+                                                           context_.images().policy));
   if (!backing) {
     Error& error = backing.error();
     return fail(error.kind(), error.message() + "\nCould not open backing image.");

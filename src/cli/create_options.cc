@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cerrno>
-#include <cstdlib>
 
 #include <fmt/format.h>
 
+#include "formats/option_value.h"
 #include "io/check.h"
 #include "src/cli/size.h"
 
@@ -103,29 +102,6 @@ std::string_view type_name(ValueType type) {
   return {};
 }
 
-Result<bool> parse_boolean(std::string_view value, std::string_view name) {
-  constexpr std::array<std::string_view, 4> kOn = {"on", "yes", "true", "y"};
-  constexpr std::array<std::string_view, 4> kOff = {"off", "no", "false", "n"};
-  if (std::ranges::find(kOn, value) != kOn.end()) return true;
-  if (std::ranges::find(kOff, value) != kOff.end()) return false;
-  return wrong(fmt::format("Parameter '{}' expects 'on' or 'off'", name));
-}
-
-// As strtoull() has it: blanks before it, a sign, octal and hexadecimal numbers.
-Result<std::uint64_t> parse_number(const std::string& value, std::string_view name) {
-  char* end = nullptr;
-  errno = 0;
-  const std::uint64_t number = std::strtoull(value.c_str(), &end, 0);
-  if (value.empty() || *end != '\0') {
-    return wrong(fmt::format("Parameter '{}' expects a number", name));
-  }
-  if (errno == ERANGE) {
-    return fail(ErrorKind::too_large,
-                fmt::format("Value '{}' is too large for parameter '{}'", value, name));
-  }
-  return number;
-}
-
 // As it could be given again: a comma within a value is doubled.
 std::string escaped(std::string_view value) {
   std::string doubled;
@@ -186,10 +162,10 @@ Result<void> CreateOptionValues::set(const std::vector<CreateOption>& given) {
     if (type == nullptr) return wrong(fmt::format("Invalid parameter '{}'", name));
     Result<std::uint64_t> read = std::uint64_t{0};
     if (type->type == ValueType::boolean) {
-      const Result<bool> on = parse_boolean(value, name);
+      const Result<bool> on = parse_boolean_option(value, name);
       read = on ? Result<std::uint64_t>(*on) : fail(on.error().clone());
     }
-    if (type->type == ValueType::number) read = parse_number(value, name);
+    if (type->type == ValueType::number) read = parse_number_option(value, name);
     if (type->type == ValueType::size) read = parse_size_option(value, name);
     if (!read) return fail(std::move(read.error()));
     Value& stored = value_of(*type);

@@ -49,15 +49,26 @@ Result<bool> wants_json(const Arguments& arguments) {
   return fail(ErrorKind::invalid_argument, "--output must be used with human or json as argument.");
 }
 
-Task<OpenedImage> open_named(std::string name, OpenOptions options) {
-  // What the user typed is theirs to open; the formats of this build follow no references.
-  const OpenPolicy policy{.follow_references = true};
-  Result<OpenedImage> opened = co_await open_image(name, std::move(options), policy).result();
+namespace {
+
+Task<OpenedImage> open_under(ImageName name, OpenOptions options, OpenPolicy policy) {
+  Result<OpenedImage> opened =
+      co_await open_image(name, std::move(options), std::move(policy)).result();
   if (!opened) {
-    const std::string context = "Could not open '" + name + "'";
+    const std::string context = "Could not open '" + name.text() + "'";
     co_return fail(std::move(opened.error()).with_context(context));
   }
   co_return std::move(*opened);
+}
+
+}  // namespace
+
+Task<OpenedImage> open_named(std::string name, OpenOptions options) {
+  return open_under(std::move(name), std::move(options), ImageAccess().policy);
+}
+
+Task<OpenedImage> open_given(const Context& context, ImageName name, OpenOptions options) {
+  return open_under(std::move(name), std::move(options), context.images().policy);
 }
 
 void warn_of_guess(const std::string& name) {

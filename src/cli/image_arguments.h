@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "formats/image.h"
+#include "formats/image_name.h"
 #include "formats/open.h"
 #include "formats/snapshot_key.h"
 #include "src/cli/arguments.h"
@@ -37,6 +38,10 @@ Result<bool> wants_json(const Arguments& arguments);
 /// Opens an image as the user named it, following qemu-img's habits; errors begin with
 /// "Could not open 'name'".
 Task<OpenedImage> open_named(std::string name, OpenOptions options);
+
+/// The same for what the command line names, with all that it says of images (Context::images()).
+/// What a verb opens, it opens by this.
+Task<OpenedImage> open_given(const Context& context, ImageName name, OpenOptions options);
 
 /// qemu-img's warning about writing to an image that was only guessed to be raw.
 void warn_of_guess(const std::string& name);

@@ -10,34 +10,36 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
     {0, "output", "FORMAT", "human (default) or json"},
     {0, "backing-chain", "", "every image of the chain, this one first"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
-Task<ImageInfo> read_one(std::string name, OpenOptions options) {
-  const OpenedImage opened = co_await open_named(std::move(name), std::move(options));
+Task<ImageInfo> read_one(const Context& context, ImageName name, OpenOptions options) {
+  const OpenedImage opened = co_await open_given(context, std::move(name), std::move(options));
   ImageInfo info = co_await opened.image->info();
   co_await opened.image->close();
   co_return info;
 }
 
 // The image, and with `chain` what it stands on.
-Task<std::vector<ImageInfo>> read_infos(std::string name, OpenOptions options, bool chain) {
+Task<std::vector<ImageInfo>> read_infos(const Context& context, ImageName name, OpenOptions options,
+                                        bool chain) {
   std::vector<ImageInfo> infos;
   std::set<std::string> seen;
   for (;;) {
-    if (!seen.insert(name).second) {
+    if (!seen.insert(name.text()).second) {
       co_return fail(ErrorKind::corrupt_image,
-                     fmt::format("Backing file '{}' creates an infinite loop.", name));
+                     fmt::format("Backing file '{}' creates an infinite loop.", name.text()));
     }
-    infos.push_back(co_await read_one(name, options));
+    infos.push_back(co_await read_one(context, name, options));
     const ImageInfo& last = infos.back();
     if (!chain || !last.full_backing_file) co_return infos;
-    name = *last.full_backing_file;
+    name = {*last.full_backing_file, ImageName::Form::reference};
     options.format = last.backing_format.value_or("");
   }
 }
@@ -54,7 +56,7 @@ int run(Context& context, const Arguments& arguments) {
   options.force_share = arguments.has("force-share");
   const bool chain = arguments.has("backing-chain");
   const auto infos =
-      context.run(read_infos(arguments.positional().front(), std::move(options), chain));
+      context.run(read_infos(context, arguments.positional().front(), std::move(options), chain));
   if (!infos) return context.fail_with(infos.error());
   if (*json) {
     context.print(info_json(*infos, chain));

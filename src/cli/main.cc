@@ -65,6 +65,9 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     return kExitOk;
   }
   if (hide_last) arguments->replace_last(std::move(last));
+  Result<ImageAccess> images = parse_image_access(*arguments);
+  if (!images) return context.fail_with(images.error(), verb.usage_exit);
+  context.set_images(*std::move(images));
   return verb.run(context, *arguments);
 }
 

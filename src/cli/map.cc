@@ -10,7 +10,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
     {0, "output", "FORMAT", "human (default) or json"},
@@ -18,6 +18,7 @@ constexpr Option kOptions[] = {
     {'l', "max-length", "LENGTH", "guest bytes to map; default: all"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 constexpr std::size_t kMappingsAtOnce = 1024;
 
@@ -120,7 +121,7 @@ class MapWriter {
 
 Task<void> write_map(Context& context, MapWriter& writer, std::string name, OpenOptions options,
                      std::uint64_t start, std::uint64_t length_max) {
-  const OpenedImage opened = co_await open_named(std::move(name), std::move(options));
+  const OpenedImage opened = co_await open_given(context, std::move(name), std::move(options));
   Image& image = *opened.image;
   const std::uint64_t size = image.virtual_size();
   const std::uint64_t end = start < size ? start + std::min(length_max, size - start) : start;

@@ -15,7 +15,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {0, "output", "FORMAT", "human (default) or json"},
     {'O', "", "FMT", "the new image's format (default: raw)"},
@@ -26,6 +26,7 @@ constexpr Option kOptions[] = {
      "what the source held then: its id or name, or snapshot.id=...,snapshot.name=..."},
     {'U', "force-share", "", "also where another process is writing to the source"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 std::unexpected<Error> wrong(std::string message) {
   return fail(ErrorKind::invalid_argument, std::move(message));
@@ -91,15 +92,15 @@ Result<qcow2::CreateOptions> measured_options(const CreateOptionValues& values) 
   return options;
 }
 
-Task<Measurement> measure_named(const Request& request, qcow2::CreateOptions options,
-                                const CancelToken& cancel) {
-  const OpenedImage opened = co_await open_named(request.filename, request.open);
+Task<Measurement> measure_named(Context& context, const Request& request,
+                                qcow2::CreateOptions options) {
+  const OpenedImage opened = co_await open_given(context, request.filename, request.open);
   Image& image = *opened.image;
   Result<void> shown;
   if (request.snapshot) shown = co_await show_snapshot(image, *request.snapshot).result();
   if (!shown) co_await fail(std::move(shown.error()).with_context("Failed to load snapshot"));
   const Measurement measured =
-      co_await measure_copy(image, request.format, std::move(options), &cancel);
+      co_await measure_copy(image, request.format, std::move(options), &context.cancel());
   co_await image.close();
   co_return measured;
 }
@@ -139,7 +140,7 @@ Result<Measurement> measure(Context& context, const Arguments& arguments, const 
     options.size = *request.size;
     return measure_empty(request.format, options);
   }
-  return context.run(measure_named(request, std::move(options), context.cancel()));
+  return context.run(measure_named(context, request, std::move(options)));
 }
 
 int run(Context& context, const Arguments& arguments) {

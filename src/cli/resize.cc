@@ -8,13 +8,14 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {'q', "", "", "print nothing but errors"},
     {0, "preallocation", "MODE", "reserve what is added: off (default), falloc, full"},
     {0, "shrink", "", "allow a smaller size, which cuts data off"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // "+1G", "-512M" or "20G".
 struct NewSize {
@@ -54,8 +55,8 @@ struct Request {
 };
 
 Task<void> resize_image(Context& context, Request request) {
-  const OpenedImage opened =
-      co_await open_named(request.name, {.purpose = OpenPurpose::resize, .format = request.format});
+  const OpenedImage opened = co_await open_given(
+      context, request.name, {.purpose = OpenPurpose::resize, .format = request.format});
   if (opened.format_was_guessed && opened.image->format() == "raw")
     warn_of_guess(opened.image->filename());
   Image& image = *opened.image;

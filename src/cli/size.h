@@ -5,18 +5,17 @@
 #include <string>
 #include <string_view>
 
+#include "formats/option_value.h"
 #include "io/bytes.h"
 #include "io/error.h"
+#include "io/size_text.h"
 
 namespace platter::cli {
 
-/// Parses "1000", "0x1000", "64k", "1.5G", ...: bytes, or with a suffix b, k, M, G, T, P, E
-/// (powers of 1024, any case). A fraction of a byte is none; a hexadecimal number has
-/// no suffix.
-/// Errors: invalid_argument (not a size), too_large (over 2^64 - 1).
-Result<std::uint64_t> parse_size(std::string_view text);
+using platter::parse_size;
+using platter::parse_size_option;
 
-/// The same for a named command-line value of at most `max` bytes, with qemu-img's words:
+/// parse_size() for a named command-line value of at most `max` bytes, with qemu-img's words:
 /// "Invalid image size specified. ..." for `what` = "image size".
 Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_view what,
                                           std::string_view program,
@@ -26,9 +25,6 @@ Result<std::uint64_t> parse_size_argument(std::string_view text, std::string_vie
 /// invalid_argument, "Invalid request count specified" for `what` = "request count".
 Result<std::uint64_t> parse_number_argument(const std::string& text, std::string_view what,
                                             std::uint64_t max);
-
-/// The same for the value of option `name`, with qemu-img's words.
-Result<std::uint64_t> parse_size_option(std::string_view text, std::string_view name);
 
 /// Three significant digits and a binary unit: "1.5 GiB", "512 B".
 std::string human_size(std::uint64_t bytes);

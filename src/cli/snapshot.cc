@@ -9,7 +9,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'l', "", "", "list the image's snapshots"},
     {'c', "", "NAME", "take a snapshot"},
@@ -18,13 +18,14 @@ constexpr Option kOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "with -l: also where another process is writing to the image"},
 };
+constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
 
 // qemu-img cuts longer ones.
 constexpr std::size_t kNameMax = 255;
 
-Task<std::vector<SnapshotInfo>> list(std::string name, bool force_share) {
-  const OpenedImage opened = co_await open_named(
-      std::move(name), {.purpose = OpenPurpose::read_stable, .force_share = force_share});
+Task<std::vector<SnapshotInfo>> list(const Context& context, std::string name, bool force_share) {
+  const OpenedImage opened = co_await open_given(
+      context, std::move(name), {.purpose = OpenPurpose::read_stable, .force_share = force_share});
   const ImageInfo info = co_await opened.image->info();
   co_await opened.image->close();
   co_return info.snapshots;
@@ -62,7 +63,8 @@ struct Request {
 };
 
 Task<void> change(Context& context, Request request) {
-  const OpenedImage opened = co_await open_named(request.name, {.purpose = OpenPurpose::write});
+  const OpenedImage opened =
+      co_await open_given(context, request.name, {.purpose = OpenPurpose::write});
   Image& image = *opened.image;
   if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
   Result<void> done;
@@ -100,7 +102,7 @@ int run(Context& context, const Arguments& arguments) {
   request.name = arguments.positional().front();
   const bool force_share = arguments.has("force-share");
   if (request.action == 'l') {
-    const auto snapshots = context.run(list(std::move(request.name), force_share));
+    const auto snapshots = context.run(list(context, std::move(request.name), force_share));
     if (!snapshots) return context.fail_with(snapshots.error());
     if (!snapshots->empty()) context.print("Snapshot list:\n" + snapshot_list(*snapshots));
     return kExitOk;

@@ -11,7 +11,8 @@ Task<qcow2::CheckReport> check_image(File& file, std::string_view format, CheckI
   }
   qcow2::Header header = co_await qcow2::read_header_for_check(file);
   opened = true;
-  qcow2::CheckOptions check{.repair = options.repair, .cancel = options.cancel};
+  qcow2::CheckOptions check{
+      .repair = options.repair, .memory_max = options.memory_max, .cancel = options.cancel};
   check.on_message = options.on_message;
   const qcow2::CheckReport first = co_await qcow2::check_refcounts(header, file, check);
   if (first.corruptions_fixed == 0 && first.leaks_fixed == 0) co_return first;

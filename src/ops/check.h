@@ -13,6 +13,7 @@ namespace platter {
 
 struct CheckImageOptions {
   qcow2::Repair repair = qcow2::Repair::none;
+  std::uint64_t memory_max = qcow2::CheckOptions().memory_max;  ///< bytes
   const CancelToken* cancel = nullptr;
   /// Told each thing that is wrong or changed, one line.
   std::function<void(std::string_view)> on_message;

@@ -62,13 +62,13 @@ Task<ConvertResult> Conversion::run() {
 
 Task<void> Conversion::open_sources() {
   std::vector<std::unique_ptr<Image>> parts;
-  for (const std::string& name : options_.sources) {
+  for (const ImageName& name : options_.sources) {
     const OpenOptions open{.purpose = OpenPurpose::read_stable,
                            .format = options_.source_format,
                            .cache = options_.source_cache,
                            .force_share = options_.force_share};
     OpenedImage opened = co_await in_context(open_image(name, open, options_.policy),
-                                             "Could not open '" + name + "'");
+                                             "Could not open '" + name.text() + "'");
     for (const FileId& id : files_of_chain(*opened.image)) source_ids_.push_back(id);
     parts.push_back(std::move(opened.image));
   }
@@ -152,6 +152,7 @@ Task<ConvertResult> Conversion::into_qcow2() {
                              .attributes = options_.attributes,
                              .qcow2 = options_.qcow2,
                              .sources = source_ids_,
+                             .memory_max = options_.policy.memory_max,
                              .cancel = copy.cancel};
   Qcow2Target target(create, options_.target_cache, options_.target_durability);
   co_await in_context(target.begin(), create_context());

@@ -24,7 +24,7 @@ enum class TargetMode : std::uint8_t {
 };
 
 struct ConvertOptions {
-  std::vector<std::string> sources;  ///< one after the other
+  std::vector<ImageName> sources;  ///< one after the other
   std::string source_format;         ///< empty: by content
   CacheUse source_cache = CacheUse::direct_if_possible;
   bool force_share = false;

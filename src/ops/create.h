@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/image.h"
+#include "formats/open_policy.h"
 #include "formats/qcow2/create_options.h"
 #include "io/cancel.h"
 #include "io/file.h"
@@ -25,6 +26,8 @@ struct CreateOptions {
   qcow2::CreateOptions qcow2;
   /// The image's backing chain: files that are not to be overwritten.
   std::vector<FileId> sources;
+  /// Bytes of metadata that it may hold in memory while it is filled.
+  std::uint64_t memory_max = OpenPolicy().memory_max;
   const CancelToken* cancel = nullptr;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "formats/open_policy.h"
 #include "formats/qcow2/header_sector.h"
 #include "formats/reference.h"
 
@@ -61,7 +60,7 @@ Task<void> Qcow2Target::open_data_file() {
 
 Task<std::unique_ptr<qcow2::Qcow2Image>> Qcow2Target::open(std::unique_ptr<Image> backing) {
   auto image = co_await qcow2::Qcow2Image::open(std::move(image_.file), options_.filename,
-                                                OpenPolicy().memory_max);
+                                                options_.memory_max);
   if (!image_.unpublished) {
     co_await set_magic(0);
     hidden_ = true;

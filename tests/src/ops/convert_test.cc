@@ -278,7 +278,7 @@ TEST_F(Convert, AnOddSourceIsSharedAndPadded) {
   sharing.sources = {xfs / "source"};
   sharing.target = xfs / "target";
   sharing.reflink = true;
-  write_file(sharing.sources[0], odd);
+  write_file(sharing.sources[0].text(), odd);
   EXPECT_TRUE(convert_all(sharing).reflinked);
   odd.resize(align_up(odd.size(), 512));
   EXPECT_TRUE(read_file(sharing.target) == odd);
@@ -295,7 +295,7 @@ TEST_F(Convert, TheKernelCopiesWhereItIsAskedTo) {
   offload.sources = {xfs / "source"};
   offload.target = xfs / "target";
   offload.copy.offload_copy = true;
-  write_file(offload.sources[0], bytes_);
+  write_file(offload.sources[0].text(), bytes_);
   convert_all(offload);
   EXPECT_TRUE(read_file(offload.target) == bytes_);
   // Across filesystems it may not be able to.
