@@ -161,7 +161,8 @@ Task<bool> DirectFile::zero_by_kernel(std::uint64_t offset, std::uint64_t length
   if (traits_.is_block_device || mode == ZeroMode::may_unmap) co_return false;
   // tmpfs: a hole, made into reserved space again where the file can.
   if (!co_await try_fallocate(can_punch_, kPunch, kOperation, offset, length)) co_return false;
-  co_return co_await try_fallocate(can_reserve_, 0, kOperation, offset, length) || true;
+  co_await try_fallocate(can_reserve_, 0, kOperation, offset, length);
+  co_return true;
 }
 
 Task<void> DirectFile::write_literal_zeroes(std::uint64_t offset, std::uint64_t length) {

@@ -76,7 +76,8 @@ struct ReferredRun {
 /// with its first error. A cluster is named as often as it is referred to.
 /// Errors: corrupt_image for an entry that no image can have: just "which, and what it holds".
 template <class Visit>
-Result<void> for_each_run(const Header& header, std::span<const std::byte> table, Visit&& visit) {
+Result<void> for_each_run(const Header& header, std::span<const std::byte> table,
+                          const Visit& visit) {
   const std::size_t stride = header.l2_entry_size() / sizeof(std::uint64_t);
   const std::size_t words = table.size() / sizeof(std::uint64_t);
   const std::uint64_t cluster_size = header.cluster_size();

@@ -188,14 +188,17 @@ Task<void> ZeroExpansion::fill(Table table, std::vector<std::size_t> entries,
 
 Task<void> ZeroExpansion::write(const TableTree& tree, const std::vector<Table>& tables) {
   taken_.clear();  // from here on something on disk may refer to it
-  auto write_all = [&](TaskGroup& group) -> Task<void> {
-    for (const Table& table : tables) {
-      if (group.failed()) break;
-      co_await group.spawn(w_.file.write(tree.tables()[table.index], table.bytes));
-    }
-  };
+  auto write_all = [&](TaskGroup& group) { return spawn_writes(group, tree, tables); };
   co_await with_group(kWritesAtOnce, write_all);
   co_await w_.file.flush();
+}
+
+Task<void> ZeroExpansion::spawn_writes(TaskGroup& group, const TableTree& tree,
+                                       const std::vector<Table>& tables) {
+  for (const Table& table : tables) {
+    if (group.failed()) break;
+    co_await group.spawn(w_.file.write(tree.tables()[table.index], table.bytes));
+  }
 }
 
 // The tables on disk are as they were. What is too much to remember stays counted and not used.

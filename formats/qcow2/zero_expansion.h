@@ -11,6 +11,7 @@
 #include "formats/qcow2/writing.h"
 #include "io/cancel.h"
 #include "io/task.h"
+#include "io/task_group.h"
 
 namespace platter::qcow2 {
 
@@ -62,6 +63,8 @@ class ZeroExpansion {
   Task<bool> reuse(std::uint64_t offset, std::uint64_t weight);
   Task<void> fill(Table table, std::vector<std::size_t> entries, std::uint64_t weight);
   Task<void> write(const TableTree& tree, const std::vector<Table>& tables);
+  Task<void> spawn_writes(TaskGroup& group, const TableTree& tree,
+                          const std::vector<Table>& tables);
   void give_up();
   Task<void> drop_replaced();
 
