@@ -18,7 +18,7 @@ constexpr Option kOptions[] = {
     {'d', "", "DEPTH", "requests in flight (default: 64)"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {0, "flush-interval", "N", "flush after each N write requests"},
-    {'i', "", "AIO", "threads; io_uring or native: io_uring (default where it is permitted)"},
+    {'i', "", "threads|native|io_uring", "native is io_uring too, the default where it is permitted"},
     {'n', "", "", "the same as -i native"},
     {0, "no-drain", "", "flush without waiting for the requests in flight"},
     {'o', "", "OFFSET", "of the first request (default: 0)"},

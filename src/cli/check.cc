@@ -18,7 +18,7 @@ using qcow2::Repair;
 constexpr Option kOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
-    {'r', "repair", "WHAT", "repair leaks, or all"},
+    {'r', "repair", "leaks|all", "mend what can be mended: leaked clusters, or everything"},
     {0, "output", "FORMAT", "human (default) or json"},
     {'T', "", "CACHE", "cache mode: none, writeback, ...; default: writeback"},
     {'q', "", "", "print nothing but errors"},

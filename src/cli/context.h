@@ -21,6 +21,9 @@ class Context {
   explicit Context(std::string program) : program_(std::move(program)) {}
 
   const std::string& program() const noexcept { return program_; }
+  /// Whether the tool stands in qemu-img's place: what it prints is then what programs that were
+  /// written for qemu-img know, and nothing more.
+  bool as_qemu() const noexcept { return program_ == "qemu-img"; }
 
   /// "platter: message" on standard error, after what went to standard output.
   void error(std::string_view message) const;

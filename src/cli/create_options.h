@@ -52,6 +52,9 @@ class CreateOptionValues {
   std::optional<std::uint64_t> number(std::string_view name) const;  ///< numbers and sizes
   std::optional<bool> boolean(std::string_view name) const;
 
+  /// Every option that is known, the format's own ones first.
+  std::span<const CreateOptionType> types() const noexcept { return all_; }
+
   /// " name=value" for each that was given or has a default, as after "Formatting".
   std::string shown() const;
   /// The `-o help` text; `with_file`: what the file takes, too.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,33 +14,38 @@
 
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
+#include "src/cli/generate.h"
+#include "src/cli/help.h"
+#include "src/cli/nearest.h"
 #include "src/cli/verb.h"
 
 namespace platter::cli {
 namespace {
 
-std::string version_text() {
-  return fmt::format(
-      "platter version {}\n"
-      "Virtual-disk images, natively. Licence: LGPL-2.1-or-later\n",
-      PLATTER_VERSION);
+// ". Did you mean 'convert'?", or nothing: never in qemu-img's place, whose words are kept.
+std::string suggestion(const Context& context, std::string_view word,
+                       std::span<const std::string_view> candidates) {
+  if (context.as_qemu()) return {};
+  const std::optional<std::string_view> meant = nearest(word, candidates);
+  return meant ? fmt::format(". Did you mean '{}'?", *meant) : "";
 }
 
-std::string help_text(std::string_view program) {
-  std::string text = version_text();
-  text += fmt::format("\nUsage: {} VERB [OPTIONS] ...\n\nVerbs:\n", program);
-  for (const Verb* verb : verbs()) text += fmt::format("  {:<10} {}\n", verb->name, verb->help);
-  text += fmt::format(
-      "\n'{} VERB --help' lists a verb's options. Sizes are bytes, or have a suffix\n"
-      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw, qcow2\n",
-      program);
-  return text;
+std::string suggest_verb(const Context& context, std::string_view word) {
+  std::vector<std::string_view> names;
+  for (const Verb* verb : verbs()) names.push_back(verb->name);
+  return suggestion(context, word, names);
 }
 
-const Verb* find_verb(std::string_view name) {
-  const auto all = verbs();
-  const auto found = std::ranges::find_if(all, [name](const Verb* v) { return v->name == name; });
-  return found == all.end() ? nullptr : *found;
+std::string suggest_option(const Context& context, const Verb& verb, std::string_view word) {
+  if (!word.starts_with("--")) return {};
+  std::vector<std::string_view> names;
+  for (const Option& option : verb.options) {
+    if (!option.name.empty()) names.push_back(option.name);
+  }
+  word = word.substr(2, word.find('=') - 2);
+  const std::string meant = suggestion(context, word, names);
+  // Names are compared without their dashes, which all have in common.
+  return meant.empty() ? meant : std::string(meant).insert(meant.find('\'') + 1, "--");
 }
 
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
@@ -55,9 +62,10 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     last = std::move(words.back());
     words.back() = "0";
   }
-  Result<Arguments> arguments = Arguments::parse(verb.options, words);
+  std::string unknown;
+  Result<Arguments> arguments = Arguments::parse(verb.options, words, &unknown);
   if (!arguments) {
-    context.usage_error(arguments.error().message());
+    context.usage_error(arguments.error().message() + suggest_option(context, verb, unknown));
     return verb.usage_exit;
   }
   if (arguments->has("help")) {
@@ -66,6 +74,17 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
   }
   if (hide_last) arguments->replace_last(std::move(last));
   return verb.run(context, *arguments);
+}
+
+int run_generate(Context& context, std::span<const std::string> words) {
+  if (words.empty() || words.size() > 2) {
+    context.usage_error("Expecting what to generate, and a verb or none");
+    return kExitError;
+  }
+  const Result<std::string> text = generate(words[0], words.size() > 1 ? words[1] : "");
+  if (!text) return context.fail_with(text.error());
+  context.print(*text);
+  return kExitOk;
 }
 
 int run_tool(std::vector<std::string> words) {
@@ -79,20 +98,21 @@ int run_tool(std::vector<std::string> words) {
   }
   const std::string& first = words[1];
   if (first == "--help" || first == "-h") {
-    context.print(help_text(context.program()));
+    context.print(tool_help(context));
     return kExitOk;
   }
   if (first == "--version" || first == "-V") {
-    context.print(version_text());
+    context.print(version_text(context));
     return kExitOk;
   }
+  if (first == "--generate") return run_generate(context, std::span(words).subspan(2));
   if (first.starts_with('-')) {
     context.usage_error(fmt::format("unrecognized option '{}'", first));
     return kExitError;
   }
   const Verb* verb = find_verb(first);
   if (verb == nullptr) {
-    context.usage_error(fmt::format("Command not found: {}", first));
+    context.usage_error(fmt::format("Command not found: {}", first) + suggest_verb(context, first));
     return kExitError;
   }
   return run_verb(context, *verb, {words.begin() + 2, words.end()});

@@ -12,7 +12,7 @@ constexpr Option kOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {'q', "", "", "print nothing but errors"},
-    {0, "preallocation", "MODE", "reserve what is added: off (default), falloc, full"},
+    {0, "preallocation", "off|metadata|falloc|full", "reserve what is added (default: off)"},
     {0, "shrink", "", "allow a smaller size, which cuts data off"},
 };
 
