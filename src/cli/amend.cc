@@ -156,12 +156,23 @@ int run(Context& context, const Arguments& arguments) {
   return Command(context, std::move(request)).run();
 }
 
+constexpr Example kExamples[] = {
+    {"amend -o compat=1.1 disk.qcow2", "raise an image of version 2 to version 3"},
+    {"amend -o help -f qcow2", "list what can be changed"},
+};
+
 }  // namespace
 
 const Verb kAmend{.name = "amend",
                   .operands = "FILENAME",
                   .help = "Changes options that an image was made with",
                   .options = kOptions,
-                  .run = run};
+                  .run = run,
+                  .description =
+                      "Changes options that an image was made with: its version, the width of its "
+                      "reference counts, whether lazy reference counts are allowed, its size, the "
+                      "name of its data file. Everything is checked before anything is changed, "
+                      "and a crash at any moment leaves a whole image.",
+                  .examples = kExamples};
 
 }  // namespace platter::cli

@@ -197,12 +197,34 @@ int run(Context& context, const Arguments& arguments) {
   return context.fail_with(std::move(report.error()).with_context(what));
 }
 
+constexpr Example kExamples[] = {
+    {"check disk.qcow2", "tell what is wrong"},
+    {"check -r all disk.qcow2", "mend it"},
+};
+
+constexpr ExitCode kExitCodes[] = {
+    {kExitOk, "no errors were found, or all were mended"},
+    {kExitError, "the check could not be done"},
+    {kExitCorrupt, "there are errors"},
+    {kExitLeaks, "there are leaked clusters, and no errors"},
+    {kExitNoChecks, "images of this format can't be checked"},
+};
+
 }  // namespace
 
-const Verb kCheck{.name = "check",
-                  .operands = "FILENAME",
-                  .help = "Checks an image's metadata, and repairs it",
-                  .options = kOptions,
-                  .run = run};
+const Verb kCheck{
+    .name = "check",
+    .operands = "FILENAME",
+    .help = "Checks an image's metadata, and repairs it",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Looks at all metadata of a qcow2 image: reference counts beside the references there are, "
+        "flags, tables, snapshots. Errors endanger data; leaked clusters only take space. Nothing "
+        "is changed without -r.\n\n"
+        "With -r leaks only leaked clusters are given up; with -r all everything is mended that "
+        "can be, and nothing that is referred to is overwritten. The image is locked meanwhile.",
+    .exit_codes = kExitCodes,
+    .examples = kExamples};
 
 }  // namespace platter::cli

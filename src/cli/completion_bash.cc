@@ -62,13 +62,13 @@ std::string words_of(const Verb& verb) {
 std::string value_of(const Verb& verb, const Option& option) {
   const OptionValues values = option_values(option.argument);
   switch (values.kind) {
-    case ValueKind::text: return "kind=nothing";
-    case ValueKind::file: return "kind=file";
-    case ValueKind::folder: return "kind=folder";
+    case ValueKind::text: return "kind='nothing'";
+    case ValueKind::file: return "kind='file'";
+    case ValueKind::folder: return "kind='folder'";
     case ValueKind::choice:
-      return fmt::format("kind=words words='{}'", fmt::join(values.choices, " "));
+      return fmt::format("kind='words' words='{}'", fmt::join(values.choices, " "));
     case ValueKind::create_options:
-      return fmt::format("kind=list words='{}'", fmt::join(create_option_words(verb), " "));
+      return fmt::format("kind='list' words='{}'", fmt::join(create_option_words(verb), " "));
   }
   return {};
 }

@@ -236,12 +236,29 @@ int run(Context& context, const Arguments& arguments) {
   return result ? kExitOk : context.fail_with(result.error());
 }
 
+constexpr Example kExamples[] = {
+    {"convert -p debian.qcow2 /dev/vg0/disk", "write an image to a volume, and show progress"},
+    {"convert -O qcow2 -c -o compression_type=zstd disk.raw disk.qcow2", "make a compressed copy"},
+    {"convert -O qcow2 -B base.qcow2 -F qcow2 disk.qcow2 small.qcow2",
+     "copy only what differs from base.qcow2"},
+};
+
 }  // namespace
 
-const Verb kConvert{.name = "convert",
-                    .operands = "SOURCE... TARGET",
-                    .help = "Copies images into a new one, or into an existing one",
-                    .options = kOptions,
-                    .run = run};
+const Verb kConvert{
+    .name = "convert",
+    .operands = "SOURCE... TARGET",
+    .help = "Copies images into a new one, or into an existing one",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Copies what one image shows its guest, or several behind one another, into an image of "
+        "the same or of another format. Zeroes and what is not allocated stay holes. Where the "
+        "filesystem can share blocks between files it does, unless -S, -r or --salvage ask for the "
+        "data itself.\n\n"
+        "A target that does not exist gets its name when it is complete and on the disk; with an "
+        "error, a signal or a crash there is none. A block device, or a file that exists, is "
+        "written in place: all of it, or with -n into the image that it holds.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

@@ -36,16 +36,20 @@ std::string suggest_verb(const Context& context, std::string_view word) {
   return suggestion(context, word, names);
 }
 
-std::string suggest_option(const Context& context, const Verb& verb, std::string_view word) {
+// For a long option: as `word` has a value with it, and dashes, which `names` have not.
+std::string suggest_option(const Context& context, std::string_view word,
+                           std::span<const std::string_view> names) {
   if (!word.starts_with("--")) return {};
+  std::string meant = suggestion(context, word.substr(2, word.find('=') - 2), names);
+  return meant.empty() ? meant : meant.insert(meant.find('\'') + 1, "--");
+}
+
+std::string suggest_option(const Context& context, std::string_view word, const Verb& verb) {
   std::vector<std::string_view> names;
   for (const Option& option : verb.options) {
     if (!option.name.empty()) names.push_back(option.name);
   }
-  word = word.substr(2, word.find('=') - 2);
-  const std::string meant = suggestion(context, word, names);
-  // Names are compared without their dashes, which all have in common.
-  return meant.empty() ? meant : std::string(meant).insert(meant.find('\'') + 1, "--");
+  return suggest_option(context, word, names);
 }
 
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
@@ -65,7 +69,7 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
   std::string unknown;
   Result<Arguments> arguments = Arguments::parse(verb.options, words, &unknown);
   if (!arguments) {
-    context.usage_error(arguments.error().message() + suggest_option(context, verb, unknown));
+    context.usage_error(arguments.error().message() + suggest_option(context, unknown, verb));
     return verb.usage_exit;
   }
   if (arguments->has("help")) {
@@ -107,7 +111,9 @@ int run_tool(std::vector<std::string> words) {
   }
   if (first == "--generate") return run_generate(context, std::span(words).subspan(2));
   if (first.starts_with('-')) {
-    context.usage_error(fmt::format("unrecognized option '{}'", first));
+    constexpr std::string_view kNames[] = {"help", "version", "generate"};
+    context.usage_error(fmt::format("unrecognized option '{}'", first) +
+                        suggest_option(context, first, kNames));
     return kExitError;
   }
   const Verb* verb = find_verb(first);

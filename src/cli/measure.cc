@@ -151,12 +151,22 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"measure -O qcow2 disk.raw", "for a copy of disk.raw"},
+    {"measure -O qcow2 --size 100G", "for a new disk"},
+};
+
 }  // namespace
 
 const Verb kMeasure{.name = "measure",
                     .operands = "[FILENAME]",
                     .help = "Tells how large a new image would be",
                     .options = kOptions,
-                    .run = run};
+                    .run = run,
+                    .description =
+                        "Tells how large a file an image needs, empty or as a copy of another one, "
+                        "and how large it can get when the guest writes all of it: what to reserve "
+                        "before convert writes to a volume.",
+                    .examples = kExamples};
 
 }  // namespace platter::cli
