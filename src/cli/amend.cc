@@ -57,11 +57,13 @@ Result<qcow2::AmendOptions> amend_options_of(const CreateOptionValues& values) {
   return options;
 }
 
-Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given) {
+Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given, bool suggests) {
   CreateOptionValues values = CreateOptionValues::of_amendment();
   Result<void> set = values.set(given);
   if (set) return values;
-  if (!CreateOptionValues::create_qcow2(given)) return fail(std::move(set.error()));
+  if (!CreateOptionValues::create_qcow2(given)) {
+    return fail(std::move(values.set(given, suggests).error()));
+  }
   return fail(set.error().kind(),
               set.error().message() + "\nThis option is only supported for image creation");
 }
@@ -85,7 +87,7 @@ class Command {
 Task<void> Command::amend(Image& image) {
   co_await check_amendable(image.format());
   if (request_.help) co_return;
-  const CreateOptionValues values = co_await read_values(request_.given);
+  const CreateOptionValues values = co_await read_values(request_.given, !context_.as_qemu());
   qcow2::AmendOptions options = co_await amend_options_of(values);
   options.cancel = &context_.cancel();
   bar_.emplace(context_, request_.shows_progress, 1.0);

@@ -150,12 +150,13 @@ Result<void> set_backing(const Arguments& arguments, CreateOptionValues& values)
   return {};
 }
 
-Result<void> parse_target_options(const Arguments& arguments, ConvertOptions& options) {
+Result<void> parse_target_options(const Arguments& arguments, const Context& context,
+                                  ConvertOptions& options) {
   const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
   const bool raw = options.target_format == "raw" || options.target_mode == TargetMode::existing;
   CreateOptionValues values = CreateOptionValues::of_format(raw ? "raw" : "qcow2");
-  if (auto read = values.set(*given); !read) return read;
+  if (auto read = values.set(*given, !context.as_qemu()); !read) return read;
   if (!raw) {
     if (auto set = set_backing(arguments, values); !set) return set;
   }
@@ -208,7 +209,7 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);
   options.target = arguments.positional().back();
   done = check_format(arguments, options);
-  if (done) done = parse_target_options(arguments, options);
+  if (done) done = parse_target_options(arguments, context, options);
   if (!done) return fail(std::move(done.error()));
   return options;
 }

@@ -82,7 +82,7 @@ Result<void> Command::run(std::optional<std::uint64_t> size) {
 Result<void> Command::read_options(std::optional<std::uint64_t> size) {
   const auto given = parse_create_options(arguments_.values("o"));
   if (!given) return fail(given.error().clone());
-  if (auto set = values_.set(*given); !set) return set;
+  if (auto set = values_.set(*given, !context_.as_qemu()); !set) return set;
   if (size && values_.has("size")) {
     return fail(ErrorKind::invalid_argument, "The image size must be specified only once");
   }

@@ -22,25 +22,19 @@
 namespace platter::cli {
 namespace {
 
-// ". Did you mean 'convert'?", or nothing: never in qemu-img's place, whose words are kept.
-std::string suggestion(const Context& context, std::string_view word,
-                       std::span<const std::string_view> candidates) {
-  if (context.as_qemu()) return {};
-  const std::optional<std::string_view> meant = nearest(word, candidates);
-  return meant ? fmt::format(". Did you mean '{}'?", *meant) : "";
-}
-
+// In qemu-img's place its words are kept: nothing is suggested.
 std::string suggest_verb(const Context& context, std::string_view word) {
+  if (context.as_qemu()) return {};
   std::vector<std::string_view> names;
   for (const Verb* verb : verbs()) names.push_back(verb->name);
-  return suggestion(context, word, names);
+  return did_you_mean(word, names);
 }
 
 // For a long option: as `word` has a value with it, and dashes, which `names` have not.
 std::string suggest_option(const Context& context, std::string_view word,
                            std::span<const std::string_view> names) {
-  if (!word.starts_with("--")) return {};
-  std::string meant = suggestion(context, word.substr(2, word.find('=') - 2), names);
+  if (context.as_qemu() || !word.starts_with("--")) return {};
+  std::string meant = did_you_mean(word.substr(2, word.find('=') - 2), names);
   return meant.empty() ? meant : meant.insert(meant.find('\'') + 1, "--");
 }
 

@@ -125,7 +125,7 @@ Result<Measurement> measure(Context& context, const Arguments& arguments, const 
   const auto given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
   CreateOptionValues values = CreateOptionValues::of_format(request.format);
-  if (const auto set = values.set(*given); !set) {
+  if (const auto set = values.set(*given, !context.as_qemu()); !set) {
     context.error(set.error());
     return wrong(fmt::format("Invalid options for file format '{}'", request.format));
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include <fmt/format.h>
+
 namespace platter::cli {
 namespace {
 
@@ -45,6 +47,11 @@ std::optional<std::string_view> nearest(std::string_view word,
     best = candidate;
   }
   return best;
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
+  const std::optional<std::string_view> meant = nearest(word, candidates);
+  return meant ? fmt::format(". Did you mean '{}'?", *meant) : "";
 }
 
 }  // namespace platter::cli

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace platter::cli {
@@ -14,5 +15,8 @@ std::size_t typing_distance(std::string_view a, std::string_view b);
 /// nearest one, if no more than a third of the letters are wrong. Nothing for words of one letter.
 std::optional<std::string_view> nearest(std::string_view word,
                                         std::span<const std::string_view> candidates);
+
+/// ". Did you mean 'convert'?" for the end of a message; nothing where nothing is near.
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
 
 }  // namespace platter::cli

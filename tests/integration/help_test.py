@@ -44,10 +44,22 @@ def test_suggestions(cleanup):
         assert done.err == f"platter: {expected}\nTry 'platter --help' for more information\n", done
 
 
+def test_suggests_names_of_create_options(cleanup):
+    folder = cleanup.folder()
+    sh(QEMU_IMG, "create", "-f", "qcow2", folder + "/a", "1M")
+    for line in ("create -f qcow2 -o clustersize=64k b 1M", "convert -O qcow2 -o clustersize=64k a b",
+                 "measure -O qcow2 -o clustersize=64k a"):
+        done = run(*line.split(), cwd=folder)
+        assert done.code == 1 and "Invalid parameter 'clustersize'. Did you mean 'cluster_size'?\n" in done.err, done
+    done = run("amend", "-o", "lazy_refcount=on", "a", cwd=folder)
+    assert done.err == "platter: Invalid parameter 'lazy_refcount'. Did you mean 'lazy_refcounts'?\n", done
+
+
 def test_no_suggestions_in_qemu_imgs_place(cleanup):
     link = cleanup.folder() + "/qemu-img"
     os.symlink(PLATTER, link)
-    for line, _ in SUGGESTIONS:
+    lines = [line for line, _ in SUGGESTIONS] + ["create -f qcow2 -o clustersize=64k b 1M"]
+    for line in lines:
         ours, theirs = (run(*line.split(), binary=tool) for tool in (link, QEMU_IMG))
         assert str(ours) == str(theirs), (ours, theirs)
 

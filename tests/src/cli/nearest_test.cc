@@ -46,6 +46,11 @@ TEST(Nearest, SaysNothingWhereNothingIsAlike) {
   EXPECT_FALSE(nearest("convert", {}));
 }
 
+TEST(DidYouMean, EndsAMessageOrAddsNothing) {
+  EXPECT_EQ(did_you_mean("convrt", kVerbs), ". Did you mean 'convert'?");
+  EXPECT_EQ(did_you_mean("frobnicate", kVerbs), "");
+}
+
 TEST(Nearest, DoesNotLookAtWordsOfAnyLength) {
   EXPECT_EQ(nearest_verb(std::string(1 << 20, 'x')), "nothing");
 }
