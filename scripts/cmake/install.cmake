@@ -1,4 +1,4 @@
-# cmake --install: the program, the static libraries with their headers, a CMake package
+# cmake --install: the program, its manual pages and completion scripts, the static libraries with their headers, a CMake package
 # (find_package(platter), target platter::platter) and platter.pc.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -17,6 +17,17 @@ foreach(folder io crypto formats src/ops)
 endforeach()
 if(TARGET platter)
   install(TARGETS platter RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  if(NOT CMAKE_CROSSCOMPILING)
+    # Where each shell looks below any prefix. Debian's zsh looks in vendor-completions below /usr.
+    set(PLATTER_ZSH_FOLDER ${CMAKE_INSTALL_DATADIR}/zsh/site-functions CACHE STRING "For zsh's _platter")
+    set(_generated ${PROJECT_BINARY_DIR}/generated)
+    install(DIRECTORY ${_generated}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
+    install(FILES ${_generated}/bash/platter
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${_generated}/zsh/_platter DESTINATION ${PLATTER_ZSH_FOLDER})
+    install(FILES ${_generated}/fish/platter.fish
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+  endif()
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

@@ -58,11 +58,13 @@ Result<qcow2::AmendOptions> amend_options_of(const CreateOptionValues& values) {
   return options;
 }
 
-Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given) {
+Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given, bool suggests) {
   CreateOptionValues values = CreateOptionValues::of_amendment();
   Result<void> set = values.set(given);
   if (set) return values;
-  if (!CreateOptionValues::create_qcow2(given)) return fail(std::move(set.error()));
+  if (!CreateOptionValues::create_qcow2(given)) {
+    return fail(std::move(values.set(given, suggests).error()));
+  }
   return fail(set.error().kind(),
               set.error().message() + "\nThis option is only supported for image creation");
 }
@@ -86,7 +88,7 @@ class Command {
 Task<void> Command::amend(Image& image) {
   co_await check_amendable(image.format());
   if (request_.help) co_return;
-  const CreateOptionValues values = co_await read_values(request_.given);
+  const CreateOptionValues values = co_await read_values(request_.given, !context_.as_qemu());
   qcow2::AmendOptions options = co_await amend_options_of(values);
   options.cancel = &context_.cancel();
   bar_.emplace(context_, request_.shows_progress, 1.0);
@@ -157,12 +159,23 @@ int run(Context& context, const Arguments& arguments) {
   return Command(context, std::move(request)).run();
 }
 
+constexpr Example kExamples[] = {
+    {"amend -o compat=1.1 disk.qcow2", "raise an image of version 2 to version 3"},
+    {"amend -o help -f qcow2", "list what can be changed"},
+};
+
 }  // namespace
 
 const Verb kAmend{.name = "amend",
                   .operands = "FILENAME",
                   .help = "Changes options that an image was made with",
                   .options = kOptions,
-                  .run = run};
+                  .run = run,
+                  .description =
+                      "Changes options that an image was made with: its version, the width of its "
+                      "reference counts, whether lazy reference counts are allowed, its size, the "
+                      "name of its data file. Everything is checked before anything is changed, "
+                      "and a crash at any moment leaves a whole image.",
+                  .examples = kExamples};
 
 }  // namespace platter::cli

@@ -66,7 +66,7 @@ std::string word_in_question(const std::vector<char*>& argv, int next, int lette
 }  // namespace
 
 Result<Arguments> Arguments::parse(std::span<const Option> options,
-                                   const std::vector<std::string>& words) {
+                                   const std::vector<std::string>& words, std::string* unknown) {
   const GetoptTables tables(options, words);
   std::vector<std::string> copy = words;
   copy.insert(copy.begin(), "platter");
@@ -85,6 +85,7 @@ Result<Arguments> Arguments::parse(std::span<const Option> options,
     if (code == -1) break;
     const std::string shown = word_in_question(argv, optind, optopt);
     if (code == '?') {
+      if (unknown != nullptr) *unknown = shown;
       return fail(ErrorKind::invalid_argument, fmt::format("unrecognized option '{}'", shown));
     }
     if (code == ':') {

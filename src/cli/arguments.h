@@ -16,7 +16,7 @@ namespace platter::cli {
 struct Option {
   char letter;                ///< 0: long only
   std::string_view name;      ///< long name; empty: letter only
-  std::string_view argument;  ///< what --help calls it; empty: takes none
+  std::string_view argument;  ///< what --help calls its value (option_values.h); empty: takes none
   std::string_view help;      ///< one line
   /// qemu-img has no such option: never abbreviated, so that its abbreviations stay what they are.
   bool only_here = false;
@@ -50,9 +50,11 @@ class Arguments {
 
   /// Parses what follows the verb, as getopt_long does it for qemu-img: options and operands in
   /// any order, clusters of letters, abbreviated long names, "--" to end options.
-  /// Errors: invalid_argument, in qemu-img's words.
+  /// Errors: invalid_argument, in qemu-img's words; `unknown` then gets the option that there is
+  /// none of, as it was given.
   static Result<Arguments> parse(std::span<const Option> options,
-                                 const std::vector<std::string>& words);
+                                 const std::vector<std::string>& words,
+                                 std::string* unknown = nullptr);
 
  private:
   std::vector<Given> given_;

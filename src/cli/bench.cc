@@ -18,7 +18,8 @@ constexpr Option kOwnOptions[] = {
     {'d', "", "DEPTH", "requests in flight (default: 64)"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {0, "flush-interval", "N", "flush after each N write requests"},
-    {'i', "", "AIO", "threads; io_uring or native: io_uring (default where it is permitted)"},
+    {'i', "", "threads|native|io_uring",
+     "native is io_uring too, the default where it is permitted"},
     {'n', "", "", "the same as -i native"},
     {0, "no-drain", "", "flush without waiting for the requests in flight"},
     {'o', "", "OFFSET", "of the first request (default: 0)"},
@@ -182,12 +183,23 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"bench -t none disk.qcow2", "75000 reads of 4 KiB, 64 in flight, without the page cache"},
+    {"bench -w -c 10000 -s 64k -t none disk.raw",
+     "how fast it can be written; destroys what is there"},
+};
+
 }  // namespace
 
-const Verb kBench{.name = "bench",
-                  .operands = "FILENAME",
-                  .help = "Measures how fast an image takes requests",
-                  .options = kOptions,
-                  .run = run};
+const Verb kBench{
+    .name = "bench",
+    .operands = "FILENAME",
+    .help = "Measures how fast an image takes requests",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Sends requests to an image, one after the other or with gaps, many of them in flight "
+        "together, and tells how long they took. With -w the image's contents are overwritten.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

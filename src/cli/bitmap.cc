@@ -149,12 +149,23 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"bitmap --add -g 64k disk.qcow2 backup-0", "record from now on which 64 KiB are written"},
+    {"bitmap --merge backup-0 disk.qcow2 backup-1", "add what backup-0 has recorded to backup-1"},
+};
+
 }  // namespace
 
 const Verb kBitmap{.name = "bitmap",
                    .operands = "FILENAME BITMAP",
                    .help = "Changes a persistent dirty bitmap",
                    .options = kOptions,
-                   .run = run};
+                   .run = run,
+                   .description =
+                       "Adds, removes, clears, enables, disables and merges persistent dirty "
+                       "bitmaps of qcow2 images, by which backup programs know what was written "
+                       "since. Several of these can be asked for at once; they are done in their "
+                       "order, and what was done before one failed stays done.",
+                   .examples = kExamples};
 
 }  // namespace platter::cli

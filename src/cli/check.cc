@@ -18,7 +18,7 @@ using qcow2::Repair;
 constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
-    {'r', "repair", "WHAT", "repair leaks, or all"},
+    {'r', "repair", "leaks|all", "mend what can be mended: leaked clusters, or everything"},
     {0, "output", "FORMAT", "human (default) or json"},
     {'T', "", "CACHE", "cache mode: none, writeback, ...; default: writeback"},
     {'q', "", "", "print nothing but errors"},
@@ -200,12 +200,34 @@ int run(Context& context, const Arguments& arguments) {
   return context.fail_with(std::move(report.error()).with_context(what));
 }
 
+constexpr Example kExamples[] = {
+    {"check disk.qcow2", "tell what is wrong"},
+    {"check -r all disk.qcow2", "mend it"},
+};
+
+constexpr ExitCode kExitCodes[] = {
+    {kExitOk, "no errors were found, or all were mended"},
+    {kExitError, "the check could not be done"},
+    {kExitCorrupt, "there are errors"},
+    {kExitLeaks, "there are leaked clusters, and no errors"},
+    {kExitNoChecks, "images of this format can't be checked"},
+};
+
 }  // namespace
 
-const Verb kCheck{.name = "check",
-                  .operands = "FILENAME",
-                  .help = "Checks an image's metadata, and repairs it",
-                  .options = kOptions,
-                  .run = run};
+const Verb kCheck{
+    .name = "check",
+    .operands = "FILENAME",
+    .help = "Checks an image's metadata, and repairs it",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Looks at all metadata of a qcow2 image: reference counts beside the references there are, "
+        "flags, tables, snapshots. Errors endanger data; leaked clusters only take space. Nothing "
+        "is changed without -r.\n\n"
+        "With -r leaks only leaked clusters are given up; with -r all everything is mended that "
+        "can be, and nothing that is referred to is overwritten. The image is locked meanwhile.",
+    .exit_codes = kExitCodes,
+    .examples = kExamples};
 
 }  // namespace platter::cli

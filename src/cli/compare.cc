@@ -92,12 +92,29 @@ int run(Context& context, const Arguments& arguments) {
   return result->outcome == CompareOutcome::identical ? kExitOk : kExitDiffer;
 }
 
+constexpr Example kExamples[] = {
+    {"compare disk.qcow2 copy.raw", "tell the first place that differs"},
+};
+
+constexpr ExitCode kExitCodes[] = {
+    {kExitOk, "the images are identical"},
+    {kExitDiffer, "the images differ, or the command line is wrong"},
+    {kExitOpenFailed, "an image could not be opened"},
+    {kExitReadFailed, "an image could not be read"},
+};
+
 }  // namespace
 
 const Verb kCompare{.name = "compare",
                     .operands = "FILENAME1 FILENAME2",
                     .help = "Tells whether two images show their guests the same contents",
                     .options = kOptions,
-                    .run = run};
+                    .run = run,
+                    .description =
+                        "Compares what two images show their guests, whatever their formats and "
+                        "backing files. What is past the end of the shorter one must be zeroes. "
+                        "With -s sizes and allocation must be equal too.",
+                    .exit_codes = kExitCodes,
+                    .examples = kExamples};
 
 }  // namespace platter::cli

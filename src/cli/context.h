@@ -22,6 +22,9 @@ class Context {
   explicit Context(std::string program) : program_(std::move(program)) {}
 
   const std::string& program() const noexcept { return program_; }
+  /// Whether the tool stands in qemu-img's place: what it prints is then what programs that were
+  /// written for qemu-img know, and nothing more.
+  bool as_qemu() const noexcept { return program_ == "qemu-img"; }
 
   /// How the command line's images are to be opened; see open_given().
   const ImageAccess& images() const noexcept { return images_; }

@@ -151,12 +151,13 @@ Result<void> set_backing(const Arguments& arguments, CreateOptionValues& values)
   return {};
 }
 
-Result<void> parse_target_options(const Arguments& arguments, ConvertOptions& options) {
+Result<void> parse_target_options(const Arguments& arguments, const Context& context,
+                                  ConvertOptions& options) {
   const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
   const bool raw = options.target_format == "raw" || options.target_mode == TargetMode::existing;
   CreateOptionValues values = CreateOptionValues::of_format(raw ? "raw" : "qcow2");
-  if (auto read = values.set(*given); !read) return read;
+  if (auto read = values.set(*given, !context.as_qemu()); !read) return read;
   if (!raw) {
     if (auto set = set_backing(arguments, values); !set) return set;
   }
@@ -209,7 +210,7 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);
   options.target = arguments.positional().back();
   done = check_format(arguments, options);
-  if (done) done = parse_target_options(arguments, options);
+  if (done) done = parse_target_options(arguments, context, options);
   if (!done) return fail(std::move(done.error()));
   return options;
 }
@@ -237,12 +238,29 @@ int run(Context& context, const Arguments& arguments) {
   return result ? kExitOk : context.fail_with(result.error());
 }
 
+constexpr Example kExamples[] = {
+    {"convert -p debian.qcow2 /dev/vg0/disk", "write an image to a volume, and show progress"},
+    {"convert -O qcow2 -c -o compression_type=zstd disk.raw disk.qcow2", "make a compressed copy"},
+    {"convert -O qcow2 -B base.qcow2 -F qcow2 disk.qcow2 small.qcow2",
+     "copy only what differs from base.qcow2"},
+};
+
 }  // namespace
 
-const Verb kConvert{.name = "convert",
-                    .operands = "SOURCE... TARGET",
-                    .help = "Copies images into a new one, or into an existing one",
-                    .options = kOptions,
-                    .run = run};
+const Verb kConvert{
+    .name = "convert",
+    .operands = "SOURCE... TARGET",
+    .help = "Copies images into a new one, or into an existing one",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Copies what one image shows its guest, or several behind one another, into an image of "
+        "the same or of another format. Zeroes and what is not allocated stay holes. Where the "
+        "filesystem can share blocks between files it does, unless -S, -r or --salvage ask for the "
+        "data itself.\n\n"
+        "A target that does not exist gets its name when it is complete and on the disk; with an "
+        "error, a signal or a crash there is none. A block device, or a file that exists, is "
+        "written in place: all of it, or with -n into the image that it holds.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

@@ -83,7 +83,7 @@ Result<void> Command::run(std::optional<std::uint64_t> size) {
 Result<void> Command::read_options(std::optional<std::uint64_t> size) {
   const auto given = parse_create_options(arguments_.values("o"));
   if (!given) return fail(given.error().clone());
-  if (auto set = values_.set(*given); !set) return set;
+  if (auto set = values_.set(*given, !context_.as_qemu()); !set) return set;
   if (size && values_.has("size")) {
     return fail(ErrorKind::invalid_argument, "The image size must be specified only once");
   }
@@ -208,12 +208,24 @@ int run(Context& context, const Arguments& arguments) {
   return context.fail_with(std::move(done.error()).with_context(operands[0]));
 }
 
+constexpr Example kExamples[] = {
+    {"create -f qcow2 disk.qcow2 20G", "a disk that takes space as it is written"},
+    {"create -f qcow2 -b base.qcow2 -F qcow2 disk.qcow2",
+     "a disk that begins as a copy of base.qcow2"},
+    {"create -f qcow2 -o help", "list what -o takes"},
+};
+
 }  // namespace
 
-const Verb kCreate{.name = "create",
-                   .operands = "FILENAME [SIZE]",
-                   .help = "Makes a new image",
-                   .options = kOptions,
-                   .run = run};
+const Verb kCreate{
+    .name = "create",
+    .operands = "FILENAME [SIZE]",
+    .help = "Makes a new image",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Makes an image of SIZE bytes that reads as zeroes, or as its backing file. Without a size "
+        "it gets that of the backing file. A file that exists is overwritten.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

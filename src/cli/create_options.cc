@@ -8,6 +8,7 @@
 
 #include "formats/option_value.h"
 #include "io/check.h"
+#include "src/cli/nearest.h"
 #include "src/cli/size.h"
 
 namespace platter::cli {
@@ -156,10 +157,17 @@ CreateOptionValues::Value& CreateOptionValues::value_of(const CreateOptionType& 
   return found != values_.end() ? *found : values_.emplace_back(Value{type.name, {}});
 }
 
-Result<void> CreateOptionValues::set(const std::vector<CreateOption>& given) {
+std::unexpected<Error> CreateOptionValues::unknown(std::string_view name, bool suggests) const {
+  std::vector<std::string_view> names;
+  for (const CreateOptionType& type : all_) names.push_back(type.name);
+  return wrong(
+      fmt::format("Invalid parameter '{}'{}", name, suggests ? did_you_mean(name, names) : ""));
+}
+
+Result<void> CreateOptionValues::set(const std::vector<CreateOption>& given, bool suggests) {
   for (const auto& [name, value] : given) {
     const CreateOptionType* type = type_of(name);
-    if (type == nullptr) return wrong(fmt::format("Invalid parameter '{}'", name));
+    if (type == nullptr) return unknown(name, suggests);
     Result<std::uint64_t> read = std::uint64_t{0};
     if (type->type == ValueType::boolean) {
       const Result<bool> on = parse_boolean_option(value, name);

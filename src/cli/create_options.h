@@ -37,8 +37,9 @@ class CreateOptionValues {
   /// Whether new qcow2 images take these, without what the file below takes.
   static bool create_qcow2(const std::vector<CreateOption>& given);
 
-  /// Reads every value. Errors: invalid_argument, too_large.
-  Result<void> set(const std::vector<CreateOption>& given);
+  /// Reads every value. Errors: invalid_argument (if it `suggests`: with the name that an unknown one
+  /// is most like), too_large.
+  Result<void> set(const std::vector<CreateOption>& given, bool suggests = false);
   /// For values that have options of their own (-b, the size).
   void set_text(std::string_view name, std::string value);
   void set_size(std::string_view name, std::uint64_t bytes);
@@ -51,6 +52,9 @@ class CreateOptionValues {
   std::optional<std::string> text(std::string_view name) const;
   std::optional<std::uint64_t> number(std::string_view name) const;  ///< numbers and sizes
   std::optional<bool> boolean(std::string_view name) const;
+
+  /// Every option that is known, the format's own ones first.
+  std::span<const CreateOptionType> types() const noexcept { return all_; }
 
   /// " name=value" for each that was given or has a default, as after "Formatting".
   std::string shown() const;
@@ -68,6 +72,7 @@ class CreateOptionValues {
   CreateOptionValues(std::string_view format, std::span<const CreateOptionType> own,
                      std::span<const CreateOptionType> file);
   const CreateOptionType* type_of(std::string_view name) const noexcept;
+  std::unexpected<Error> unknown(std::string_view name, bool suggests) const;
   const Value* find(std::string_view name) const noexcept;
   Value& value_of(const CreateOptionType& type);
 

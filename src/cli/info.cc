@@ -68,12 +68,22 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"info disk.qcow2", "for people"},
+    {"info -U --output=json disk.qcow2", "for programs, also while a guest runs"},
+};
+
 }  // namespace
 
 const Verb kInfo{.name = "info",
                  .operands = "FILENAME",
                  .help = "Tells an image's format, sizes and properties",
                  .options = kOptions,
-                 .run = run};
+                 .run = run,
+                 .description =
+                     "Tells format, sizes, the names of backing and data files, snapshots, bitmaps "
+                     "and other properties of an image. Nothing that the image names is opened, "
+                     "but for --backing-chain, which follows backing files.",
+                 .examples = kExamples};
 
 }  // namespace platter::cli

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,33 +14,36 @@
 
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
+#include "src/cli/generate.h"
+#include "src/cli/help.h"
+#include "src/cli/nearest.h"
 #include "src/cli/verb.h"
 
 namespace platter::cli {
 namespace {
 
-std::string version_text() {
-  return fmt::format(
-      "platter version {}\n"
-      "Virtual-disk images, natively. Licence: LGPL-2.1-or-later\n",
-      PLATTER_VERSION);
+// In qemu-img's place its words are kept: nothing is suggested.
+std::string suggest_verb(const Context& context, std::string_view word) {
+  if (context.as_qemu()) return {};
+  std::vector<std::string_view> names;
+  for (const Verb* verb : verbs()) names.push_back(verb->name);
+  return did_you_mean(word, names);
 }
 
-std::string help_text(std::string_view program) {
-  std::string text = version_text();
-  text += fmt::format("\nUsage: {} VERB [OPTIONS] ...\n\nVerbs:\n", program);
-  for (const Verb* verb : verbs()) text += fmt::format("  {:<10} {}\n", verb->name, verb->help);
-  text += fmt::format(
-      "\n'{} VERB --help' lists a verb's options. Sizes are bytes, or have a suffix\n"
-      "k, M, G, T, P or E (powers of 1024).\n\nSupported formats: raw, qcow2\n",
-      program);
-  return text;
+// For a long option: as `word` has a value with it, and dashes, which `names` have not.
+std::string suggest_option(const Context& context, std::string_view word,
+                           std::span<const std::string_view> names) {
+  if (context.as_qemu() || !word.starts_with("--")) return {};
+  std::string meant = did_you_mean(word.substr(2, word.find('=') - 2), names);
+  return meant.empty() ? meant : meant.insert(meant.find('\'') + 1, "--");
 }
 
-const Verb* find_verb(std::string_view name) {
-  const auto all = verbs();
-  const auto found = std::ranges::find_if(all, [name](const Verb* v) { return v->name == name; });
-  return found == all.end() ? nullptr : *found;
+std::string suggest_option(const Context& context, std::string_view word, const Verb& verb) {
+  std::vector<std::string_view> names;
+  for (const Option& option : verb.options) {
+    if (!option.name.empty()) names.push_back(option.name);
+  }
+  return suggest_option(context, word, names);
 }
 
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
@@ -55,9 +60,10 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     last = std::move(words.back());
     words.back() = "0";
   }
-  Result<Arguments> arguments = Arguments::parse(verb.options, words);
+  std::string unknown;
+  Result<Arguments> arguments = Arguments::parse(verb.options, words, &unknown);
   if (!arguments) {
-    context.usage_error(arguments.error().message());
+    context.usage_error(arguments.error().message() + suggest_option(context, unknown, verb));
     return verb.usage_exit;
   }
   if (arguments->has("help")) {
@@ -71,6 +77,17 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
   return verb.run(context, *arguments);
 }
 
+int run_generate(Context& context, std::span<const std::string> words) {
+  if (words.empty() || words.size() > 2) {
+    context.usage_error("Expecting what to generate, and a verb or none");
+    return kExitError;
+  }
+  const Result<std::string> text = generate(words[0], words.size() > 1 ? words[1] : "");
+  if (!text) return context.fail_with(text.error());
+  context.print(*text);
+  return kExitOk;
+}
+
 int run_tool(std::vector<std::string> words) {
   const std::string path = words.front();
   Context context(path.substr(path.rfind('/') + 1));
@@ -82,20 +99,23 @@ int run_tool(std::vector<std::string> words) {
   }
   const std::string& first = words[1];
   if (first == "--help" || first == "-h") {
-    context.print(help_text(context.program()));
+    context.print(tool_help(context));
     return kExitOk;
   }
   if (first == "--version" || first == "-V") {
-    context.print(version_text());
+    context.print(version_text(context));
     return kExitOk;
   }
+  if (first == "--generate") return run_generate(context, std::span(words).subspan(2));
   if (first.starts_with('-')) {
-    context.usage_error(fmt::format("unrecognized option '{}'", first));
+    constexpr std::string_view kNames[] = {"help", "version", "generate"};
+    context.usage_error(fmt::format("unrecognized option '{}'", first) +
+                        suggest_option(context, first, kNames));
     return kExitError;
   }
   const Verb* verb = find_verb(first);
   if (verb == nullptr) {
-    context.usage_error(fmt::format("Command not found: {}", first));
+    context.usage_error(fmt::format("Command not found: {}", first) + suggest_verb(context, first));
     return kExitError;
   }
   return run_verb(context, *verb, {words.begin() + 2, words.end()});

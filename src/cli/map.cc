@@ -167,12 +167,21 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"map --output=json disk.qcow2", "every run, zeroes too"},
+};
+
 }  // namespace
 
-const Verb kMap{.name = "map",
-                .operands = "FILENAME",
-                .help = "Tells where an image's data lies in its files",
-                .options = kOptions,
-                .run = run};
+const Verb kMap{
+    .name = "map",
+    .operands = "FILENAME",
+    .help = "Tells where an image's data lies in its files",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Tells for each run of a guest's disk whether it is data or zeroes, which image of the "
+        "backing chain it is in, and at what place of which file. For people only data is listed.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

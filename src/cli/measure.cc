@@ -126,7 +126,7 @@ Result<Measurement> measure(Context& context, const Arguments& arguments, const 
   const auto given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
   CreateOptionValues values = CreateOptionValues::of_format(request.format);
-  if (const auto set = values.set(*given); !set) {
+  if (const auto set = values.set(*given, !context.as_qemu()); !set) {
     context.error(set.error());
     return wrong(fmt::format("Invalid options for file format '{}'", request.format));
   }
@@ -152,12 +152,22 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"measure -O qcow2 disk.raw", "for a copy of disk.raw"},
+    {"measure -O qcow2 --size 100G", "for a new disk"},
+};
+
 }  // namespace
 
 const Verb kMeasure{.name = "measure",
                     .operands = "[FILENAME]",
                     .help = "Tells how large a new image would be",
                     .options = kOptions,
-                    .run = run};
+                    .run = run,
+                    .description =
+                        "Tells how large a file an image needs, empty or as a copy of another one, "
+                        "and how large it can get when the guest writes all of it: what to reserve "
+                        "before convert writes to a volume.",
+                    .examples = kExamples};
 
 }  // namespace platter::cli

@@ -12,7 +12,7 @@ constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {'q', "", "", "print nothing but errors"},
-    {0, "preallocation", "MODE", "reserve what is added: off (default), falloc, full"},
+    {0, "preallocation", "off|metadata|falloc|full", "reserve what is added (default: off)"},
     {0, "shrink", "", "allow a smaller size, which cuts data off"},
 };
 constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
@@ -99,6 +99,11 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"resize disk.qcow2 +10G", "10 GiB more"},
+    {"resize --shrink disk.qcow2 8G", "cut off all that is past 8 GiB"},
+};
+
 }  // namespace
 
 const Verb kResize{.name = "resize",
@@ -106,6 +111,11 @@ const Verb kResize{.name = "resize",
                    .help = "Changes an image's virtual size",
                    .options = kOptions,
                    .run = run,
-                   .last_may_be_negative = true};
+                   .last_may_be_negative = true,
+                   .description =
+                       "Makes the disk that an image shows its guest larger or smaller, to a size "
+                       "or by one. Partitions and filesystems on it stay as they are: shrink them "
+                       "first, extend them afterwards. A smaller size needs --shrink.",
+                   .examples = kExamples};
 
 }  // namespace platter::cli

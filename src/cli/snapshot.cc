@@ -117,12 +117,23 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"snapshot -c before disk.qcow2", "remember what the disk holds now"},
+    {"snapshot -a before disk.qcow2", "go back to it"},
+    {"snapshot -l disk.qcow2", "list all of them"},
+};
+
 }  // namespace
 
-const Verb kSnapshot{.name = "snapshot",
-                     .operands = "FILENAME",
-                     .help = "Lists, takes, applies and deletes internal snapshots",
-                     .options = kOptions,
-                     .run = run};
+const Verb kSnapshot{
+    .name = "snapshot",
+    .operands = "FILENAME",
+    .help = "Lists, takes, applies and deletes internal snapshots",
+    .options = kOptions,
+    .run = run,
+    .description =
+        "Works on the snapshots within a qcow2 image. One is taken or applied at one moment: a "
+        "crash leaves the image with it or without it. No guest may be running on the image.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

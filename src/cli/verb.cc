@@ -1,8 +1,7 @@
 #include "src/cli/verb.h"
 
+#include <algorithm>
 #include <array>
-
-#include <fmt/format.h>
 
 namespace platter::cli {
 
@@ -13,20 +12,10 @@ std::span<const Verb* const> verbs() {
   return kVerbs;
 }
 
-std::string verb_help(const Verb& verb, std::string_view program) {
-  std::string text = fmt::format("Usage: {} {} [OPTIONS] {}\n{}.\n\nOptions:\n", program, verb.name,
-                                 verb.operands, verb.help);
-  for (const Option& option : verb.options) {
-    std::string left = option.letter != 0 ? fmt::format("-{}", option.letter) : "   ";
-    if (!option.name.empty())
-      left += fmt::format("{} --{}", option.letter != 0 ? "," : " ", option.name);
-    if (!option.argument.empty()) {
-      left += option.name.empty() ? fmt::format(" {}", option.argument)
-                                  : fmt::format("={}", option.argument);
-    }
-    text += fmt::format("  {:<32} {}\n", left, option.help);
-  }
-  return text;
+const Verb* find_verb(std::string_view name) {
+  const auto all = verbs();
+  const auto found = std::ranges::find(all, name, &Verb::name);
+  return found == all.end() ? nullptr : *found;
 }
 
 }  // namespace platter::cli

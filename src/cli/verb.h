@@ -1,4 +1,4 @@
-// The table of verbs.
+// The table of verbs: parsing, --help, manual pages and shell completion are made from it.
 #pragma once
 
 #include <span>
@@ -9,6 +9,18 @@
 
 namespace platter::cli {
 
+struct ExitCode {
+  int code;
+  std::string_view meaning;
+};
+
+struct Example {
+  std::string_view command;  ///< without the program's name
+  std::string_view purpose;  ///< one line
+};
+
+inline constexpr ExitCode kUsualExits[] = {{kExitOk, "success"}, {kExitError, "failure"}};
+
 struct Verb {
   std::string_view name;
   std::string_view operands;  ///< as --help shows them
@@ -18,6 +30,10 @@ struct Verb {
   /// The first word after the options may be a negative size ("resize x -1G").
   bool last_may_be_negative = false;
   int usage_exit = kExitError;
+  // For the manual, and for --help but for the description.
+  std::string_view description = {};  ///< paragraphs, an empty line between two
+  std::span<const ExitCode> exit_codes = kUsualExits;
+  std::span<const Example> examples = {};
 };
 
 extern const Verb kAmend;
@@ -35,8 +51,7 @@ extern const Verb kSnapshot;
 
 /// All of them, by name.
 std::span<const Verb* const> verbs();
-
-/// Text for `platter VERB --help`.
-std::string verb_help(const Verb& verb, std::string_view program);
+/// The one of that name, or nullptr.
+const Verb* find_verb(std::string_view name);
 
 }  // namespace platter::cli

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the release build and builds docs/example against it, in both ways that
+# Installs the release build, with its manual and completion scripts, and builds docs/example against it, in both ways that
 # docs/embedding.md shows: find_package(platter) and pkg-config.
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd -P) || exit
 work=$(mktemp -d) || exit
@@ -32,6 +32,17 @@ step is_relocatable bash -c "! grep -rIl -- '$root' '$prefix'" && mv "$prefix" "
 prefix=$work/moved
 
 step runs "$prefix/bin/platter" --version
+# shellcheck disable=SC2317  # called through step
+is_generated() {  # FILE WORD...: what the installed program prints
+  cmp "$prefix/share/$1" <("$prefix/bin/platter" --generate "${@:2}")
+}
+step manual is_generated man/man1/platter.1 man
+for verb in $("$prefix/bin/platter" --generate verbs); do
+  step "manual_$verb" is_generated "man/man1/platter-$verb.1" man "$verb"
+done
+step completion_bash is_generated bash-completion/completions/platter bash
+step completion_zsh is_generated zsh/site-functions/_platter zsh
+step completion_fish is_generated fish/vendor_completions.d/platter.fish fish
 step cmake_configures cmake -G Ninja -S "$root/docs/example" -B "$work/build" \
   -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_PREFIX_PATH="$prefix" &&
   step cmake_builds cmake --build "$work/build" &&

@@ -36,6 +36,15 @@ std::string error(const Words& words) {
   return arguments.error().message();
 }
 
+TEST(Arguments, AnUnknownOptionIsToldAsItWasGiven) {
+  std::string unknown;
+  EXPECT_FALSE(Arguments::parse(kOptions, {"a", "--outptu=json"}, &unknown));
+  EXPECT_EQ(unknown, "--outptu=json");
+  unknown.clear();
+  EXPECT_FALSE(Arguments::parse(kOptions, {"--output"}, &unknown));  // known, without its argument
+  EXPECT_EQ(unknown, "");
+}
+
 TEST(Arguments, NothingGivenIsNothingKnown) {
   const Arguments arguments = parse({});
   EXPECT_FALSE(arguments.has("help"));
