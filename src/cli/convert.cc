@@ -39,7 +39,7 @@ constexpr Option kOwnOptions[] = {
     {0, "target-is-zero", "", "the existing target reads as zeroes"},
     {0, "bitmaps", "", "copy persistent bitmaps (raw images have none)"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
 
 constexpr std::uint64_t kSparseMax = 16 * kMiB;
 constexpr unsigned kParallelMax = 16;

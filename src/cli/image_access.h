@@ -19,7 +19,14 @@ inline constexpr Option kPolicyOptions[] = {
     {0, "max-memory", "SIZE", "of metadata that one image may hold in memory (default: 64M)", true},
 };
 
+/// Names are options: driver=qcow2,file.filename=...
+inline constexpr Option kImageOptsOption[] = {
+    {0, "image-opts", "", "images are named by options: driver=qcow2,file.filename=..."},
+};
+
 struct ImageAccess {
+  /// --image-opts
+  bool by_options = false;
   /// What the user names is theirs to open, and what it stands on follows.
   OpenPolicy policy{.follow_references = true};
   /// What was given as --max-memory, for operations that have no limit by default.

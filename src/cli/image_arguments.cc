@@ -61,13 +61,39 @@ Task<OpenedImage> open_under(ImageName name, OpenOptions options, OpenPolicy pol
   co_return std::move(*opened);
 }
 
+Result<ImageName> read_options(const std::string& operand, const OpenOptions& open) {
+  if (!open.format.empty()) {
+    return fail(ErrorKind::invalid_argument, "--image-opts and --format are mutually exclusive");
+  }
+  Result<ImageName> name = ImageName::of_options(operand);
+  if (!name || !open.force_share) return name;
+  const Result<BlockOptions> options = name->options();
+  const OptionValue* const value = options ? options->find("force-share") : nullptr;
+  if (value == nullptr || value->text == "on") return name;
+  return fail(ErrorKind::invalid_argument, "--force-share/-U conflicts with image options");
+}
+
 }  // namespace
 
 Task<OpenedImage> open_named(std::string name, OpenOptions options) {
   return open_under(std::move(name), std::move(options), ImageAccess().policy);
 }
 
-Task<OpenedImage> open_given(const Context& context, ImageName name, OpenOptions options) {
+Result<ImageName> given_name(const Context& context, const std::string& operand,
+                             const OpenOptions& open) {
+  Result<ImageName> name =
+      context.images().by_options ? read_options(operand, open) : ImageName::of_user(operand);
+  if (!name) return name;
+  for (const std::string& warning : name->warnings()) context.warning(warning);
+  return name;
+}
+
+Task<OpenedImage> open_given(const Context& context, std::string operand, OpenOptions options) {
+  ImageName name = co_await given_name(context, operand, options);
+  co_return co_await open_given_name(context, std::move(name), std::move(options));
+}
+
+Task<OpenedImage> open_given_name(const Context& context, ImageName name, OpenOptions options) {
   return open_under(std::move(name), std::move(options), context.images().policy);
 }
 

@@ -26,7 +26,7 @@ constexpr Option kOwnOptions[] = {
      "what the source held then: its id or name, or snapshot.id=...,snapshot.name=..."},
     {'U', "force-share", "", "also where another process is writing to the source"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
 
 std::unexpected<Error> wrong(std::string message) {
   return fail(ErrorKind::invalid_argument, std::move(message));
