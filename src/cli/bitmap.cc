@@ -27,7 +27,8 @@ constexpr Option kOwnOptions[] = {
     {'g', "granularity", "SIZE", "with --add: bytes for one bit, a power of two, at least 512"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 using Kind = BitmapAction::Kind;
 

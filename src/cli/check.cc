@@ -24,7 +24,8 @@ constexpr Option kOwnOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // qemu-img's exit codes for this verb.
 constexpr int kExitCorrupt = 2;

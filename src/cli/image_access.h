@@ -7,6 +7,7 @@
 #include "formats/open_policy.h"
 #include "io/error.h"
 #include "src/cli/arguments.h"
+#include "src/cli/objects.h"
 
 namespace platter::cli {
 
@@ -27,6 +28,8 @@ inline constexpr Option kImageOptsOption[] = {
 struct ImageAccess {
   /// --image-opts
   bool by_options = false;
+  /// --object; what they are for, encrypted images, is not there yet.
+  Objects objects;
   /// What the user names is theirs to open, and what it stands on follows.
   OpenPolicy policy{.follow_references = true};
   /// What was given as --max-memory, for operations that have no limit by default.

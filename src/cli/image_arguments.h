@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "formats/image_name.h"
 #include "formats/open.h"
 #include "formats/snapshot_key.h"
+#include "io/pipe.h"
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
 
@@ -43,6 +45,15 @@ Task<OpenedImage> open_named(std::string name, OpenOptions options);
 /// outdated forms. Errors: invalid_argument (also: options that go against `open`), in qemu-img's words.
 Result<ImageName> given_name(const Context& context, const std::string& operand,
                              const OpenOptions& open);
+
+/// The same, whatever the command line says of operands.
+Result<ImageName> read_name(const Context& context, const std::string& text,
+                            const OpenOptions& open, bool by_options);
+
+/// "-", or a pipe that the shell hands over (/dev/fd/N): a way for bytes in order; null: another name.
+/// Errors: wrong_type (a terminal), io.
+Result<std::unique_ptr<PipeReader>> given_input_pipe(const std::string& name);
+Result<std::unique_ptr<PipeWriter>> given_output_pipe(const std::string& name);
 
 /// Opens an operand with all that the command line says of images (Context::images()). Errors: those of
 /// given_name(), as they are; others as open_named(). What a verb opens, it opens by this.

@@ -17,7 +17,8 @@ constexpr Option kOwnOptions[] = {
     {0, "backing-chain", "", "every image of the chain, this one first"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 Task<ImageInfo> read_one(const Context& context, ImageName name, OpenOptions options) {
   const OpenedImage opened = co_await open_given_name(context, std::move(name), std::move(options));

@@ -15,7 +15,8 @@ constexpr Option kOwnOptions[] = {
     {0, "preallocation", "MODE", "reserve what is added: off (default), falloc, full"},
     {0, "shrink", "", "allow a smaller size, which cuts data off"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // "+1G", "-512M" or "20G".
 struct NewSize {
