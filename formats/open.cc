@@ -1,16 +1,14 @@
 #include "formats/open.h"
 
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdlib>
+#include <bit>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "formats/file_node.h"
+#include "formats/node_options.h"
 #include "formats/probe.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/raw/raw_image.h"
@@ -69,71 +67,93 @@ Result<void> check_format(const std::string& name, const std::string& format, bo
               "'" + name + "': format '" + format + "' is not allowed here");
 }
 
-FileId id_of(const struct stat& status) {
-  if (S_ISBLK(status.st_mode)) return {0, status.st_rdev};
-  return {status.st_dev, status.st_ino};
+// "backing" as null, or as an empty text, as it used to be said: no backing image.
+bool takes_null_backing(BlockOptions& options) {
+  const OptionValue* const value = options.find("backing");
+  if (value == nullptr) return false;
+  const bool none = value->kind == OptionValue::Kind::null ||
+                    (value->kind == OptionValue::Kind::text && value->text.empty());
+  if (none) options.take("backing");
+  return none;
 }
 
-// Where an O_PATH descriptor really leads.
-Result<std::string> real_path(int path_fd, const std::string& name) {
-  const std::string link = "/proc/self/fd/" + std::to_string(path_fd);
-  std::array<char, PATH_MAX> target{};
-  const ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
-  if (length < 0) return fail_errno(errno, "resolve", name);
-  return std::string(target.data(), static_cast<std::size_t>(length));
+Result<void> no_such_node(const std::string& reference) {
+  return fail(ErrorKind::invalid_argument,
+              fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
 }
 
-bool lies_below(const std::string& path, const std::string& folder) {
-  std::array<char, PATH_MAX> resolved{};
-  if (::realpath(folder.c_str(), resolved.data()) == nullptr) return false;
-  std::string prefix = resolved.data();
-  if (!prefix.ends_with('/')) prefix += '/';
-  return path.starts_with(prefix);
+// What an image is called that a path alone does not tell; empty: the path does.
+std::string qcow2_json(const BlockOptions& options, const FileNode& file) {
+  const OptionValue* const key = options.find("encrypt.key-secret");
+  if (file.plain && key == nullptr) return {};
+  return fmt::format(
+      "json:{{{}\"driver\": \"qcow2\", \"file\": {}}}",
+      key == nullptr ? "" : fmt::format("\"encrypt.key-secret\": {}, ", json_of(*key)), file.json);
+}
+
+// What only the header can tell of options.
+Result<void> check_qcow2_options(const Qcow2NodeOptions& options, const qcow2::Header& header) {
+  const std::uint64_t cluster_size = header.cluster_size();
+  if (const auto entry = options.l2_cache_entry_size;
+      entry && (!std::has_single_bit(*entry) || *entry < kSectorSize || *entry > cluster_size)) {
+    return fail(
+        ErrorKind::invalid_argument,
+        fmt::format("L2 cache entry size must be a power of two between 512 and the cluster "
+                    "size ({})",
+                    cluster_size));
+  }
+  if (options.encrypt_format && header.crypt_method == qcow2::CryptMethod::none) {
+    return fail(ErrorKind::invalid_argument,
+                fmt::format("No encryption in image header, but options specified format '{}'",
+                            *options.encrypt_format));
+  }
+  return {};
 }
 
 // Opens an image and what it names, as far as the policy goes, each file once.
 class Opener {
  public:
   Opener(OpenOptions options, OpenPolicy policy)
-      : options_(std::move(options)), policy_(std::move(policy)) {}
+      : options_(std::move(options)), policy_(std::move(policy)), files_(policy_) {}
 
   Task<OpenedImage> open(ImageName name);
+  /// The file of the named image alone.
+  Task<OpenedFile> open_file(ImageName name);
 
  private:
-  Task<std::unique_ptr<DirectFile>> open_file(std::string name, FileOptions file, bool referenced);
-  Task<std::unique_ptr<Image>> open_layer(ImageName name, std::string format, std::size_t depth,
-                                          bool& guessed);
-  Task<std::unique_ptr<Image>> open_qcow2(std::unique_ptr<DirectFile> file, std::string filename,
-                                          std::size_t depth);
-  Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, std::size_t depth);
-  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image, std::size_t depth);
-  Result<void> approve(int path_fd, const std::string& name, bool referenced);
+  struct Request {
+    BlockOptions options;
+    NodeOptions parent;
+    std::size_t depth = 0;    // in the backing chain
+    bool referenced = false;  // an image named the file
+  };
+  // A node whose file is open, and whose format is known.
+  struct Node {
+    FileNode file;
+    std::string format;
+    bool guessed = false;
+    NodeOptions options;
+  };
+
+  Result<Request> request_for(const ImageName& name) const;
+  Task<Node> open_node(Request& request);
+  Task<FileNode> open_node_file(Request& request, BlockOptions child, const NodeOptions& node);
+  Task<std::unique_ptr<Image>> open_image(Request request, bool& guessed);
+  Task<std::unique_ptr<Image>> open_raw(Request& request, Node node);
+  Task<std::unique_ptr<Image>> open_qcow2(Request& request, Node node);
+  Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, Request& request,
+                                            const NodeOptions& node);
+  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image, Request& request,
+                                             const NodeOptions& node);
+  Task<std::unique_ptr<Image>> open_backing_of(const qcow2::Qcow2Image& image, Request backing,
+                                               std::optional<std::string> reference, bool& guessed);
   Result<void> check_may_follow(const std::string& image, const std::string& name) const;
+  bool writes_at(std::size_t depth) const { return writes(options_.purpose) && depth == 0; }
 
   OpenOptions options_;
   OpenPolicy policy_;
-  std::vector<FileId> opened_;
+  FileNodeOpener files_;
 };
-
-// Looks at what a name leads to before it is opened for I/O.
-Result<void> Opener::approve(int path_fd, const std::string& name, bool referenced) {
-  struct stat status{};
-  if (::fstat(path_fd, &status) != 0) return fail_errno(errno, "stat", name);
-  const FileId id = id_of(status);
-  if (std::ranges::find(opened_, id) != opened_.end()) {
-    return fail(ErrorKind::corrupt_image, "'" + name + "' is in the image's chain already");
-  }
-  opened_.push_back(id);
-  if (!referenced || policy_.reference_folders.empty()) return {};
-  const Result<std::string> path = real_path(path_fd, name);
-  if (!path) return fail(path.error().clone());
-  const bool below = std::ranges::any_of(policy_.reference_folders, [&](const std::string& folder) {
-    return lies_below(*path, folder);
-  });
-  if (below) return {};
-  return fail(ErrorKind::refused_by_policy,
-              "'" + name + "' lies outside of the folders that an image may refer to");
-}
 
 Result<void> Opener::check_may_follow(const std::string& image, const std::string& name) const {
   if (policy_.follow_references) return {};
@@ -141,103 +161,224 @@ Result<void> Opener::check_may_follow(const std::string& image, const std::strin
               "'" + image + "' refers to '" + name + "', and references are not followed here");
 }
 
-Task<std::unique_ptr<DirectFile>> Opener::open_file(std::string name, FileOptions file,
-                                                    bool referenced) {
-  file.approve = [this, name, referenced](int path_fd) {
-    return approve(path_fd, name, referenced);
-  };
-  co_return co_await DirectFile::open(std::move(name), std::move(file));
+// A name as options.
+Result<Opener::Request> Opener::request_for(const ImageName& name) const {
+  const OptionValue format{.text = options_.format};
+  if (name.form() == ImageName::Form::options) {
+    Result<BlockOptions> options = name.options();
+    if (!options) return fail(std::move(options.error()));
+    if (!options_.format.empty()) options->set("driver", format);
+    return Request{.options = *std::move(options)};
+  }
+  const bool referenced = name.form() == ImageName::Form::reference;
+  if (referenced && !policy_.follow_references) {
+    return fail(ErrorKind::refused_by_policy,
+                "'" + name.text() + "' is named by an image: such names are not followed here");
+  }
+  // An explicit format that this build lacks is known before the name is looked at.
+  if (!options_.format.empty()) {
+    if (auto known = check_format(name.text(), options_.format, /*guessed=*/false, policy_);
+        !known) {
+      return fail(std::move(known.error()));
+    }
+  }
+  Result<std::string> path = plain_path(name.text());
+  if (!path) return fail(std::move(path.error()));
+  return Request{.options = BlockOptions::of_path(*std::move(path), options_.format),
+                 .referenced = referenced};
 }
 
 Task<OpenedImage> Opener::open(ImageName name) {
   OpenedImage opened;
-  opened.image =
-      co_await open_layer(std::move(name), options_.format, 0, opened.format_was_guessed);
+  opened.image = co_await open_image(co_await request_for(name), opened.format_was_guessed);
   co_return opened;
 }
 
-Task<std::unique_ptr<Image>> Opener::open_layer(ImageName name, std::string format,
-                                                std::size_t depth, bool& guessed) {
-  const bool referenced = name.form() == ImageName::Form::reference;
-  if (referenced && !policy_.follow_references) {
-    co_return fail(ErrorKind::refused_by_policy,
-                   "'" + name.text() + "' is named by an image: such names are not followed here");
+// A file alone, and the format that it is to have.
+Task<Opener::Node> Opener::open_node(Request& request) {
+  const std::optional<std::string> driver = request.options.take_text("driver");
+  Node node{.format = driver.value_or(""), .guessed = !driver};
+  if (is_file_driver(node.format)) {
+    // Read as raw, under its own name.
+    co_await check_format(node.format, "raw", /*guessed=*/false, policy_);
+    BlockOptions whole = std::exchange(request.options, {});
+    whole.set("driver", {.text = node.format});
+    node.file = co_await open_node_file(request, std::move(whole), request.parent);
+    co_return node;
   }
-  // An explicit format that this build lacks is known before anything is opened.
-  guessed = format.empty();
-  if (!guessed) co_await check_format(name.text(), format, /*guessed=*/false, policy_);
-  std::string filename = co_await plain_path(name.text());
-  if (filename.empty()) {
-    co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
+  // For errors before the file is open.
+  const OptionValue* const named = request.options.find("file.filename");
+  const std::string name = named != nullptr ? named->text : "image";
+  if (!node.guessed) co_await check_format(name, node.format, /*guessed=*/false, policy_);
+  BlockOptions child = co_await take_file_child(request.options, !node.guessed);
+  node.options =
+      co_await files_.take_options(request.options, request.parent, writes_at(request.depth));
+  node.file = co_await open_node_file(request, std::move(child), node.options.inherited());
+  if (node.guessed) {
+    node.format = co_await probe(*node.file.file);
+    co_await check_format(node.file.path, node.format, /*guessed=*/true, policy_);
   }
-  FileOptions options = file_options(options_);
-  if (depth > 0) {
-    // Nobody writes to a backing file of this chain meanwhile.
-    options.access = Access::read_only;
-    if (options.lock) options.lock = locks_for(OpenPurpose::read_stable);
-  }
-  std::unique_ptr<DirectFile> file = co_await open_file(filename, std::move(options), referenced);
-  if (guessed) {
-    format = co_await probe(*file);
-    co_await check_format(filename, format, /*guessed=*/true, policy_);
-  }
-  if (format == "qcow2") {
-    co_return co_await open_qcow2(std::move(file), std::move(filename), depth);
-  }
-  co_return co_await RawImage::open(std::move(file), std::move(filename));
+  co_return node;
 }
 
-Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file,
-                                                std::string filename, std::size_t depth) {
-  const bool writable = writes(options_.purpose) && depth == 0;
-  if (!options_.force_share && options_.purpose != OpenPurpose::inspect) {
-    co_await file->lock(qcow2_locks_for(writable));
+Task<FileNode> Opener::open_node_file(Request& request, BlockOptions child,
+                                      const NodeOptions& node) {
+  FileOptions file = file_options(options_);
+  if (request.depth > 0) {
+    // Nobody writes to a backing file of this chain meanwhile.
+    file.access = Access::read_only;
+    if (file.lock) file.lock = locks_for(OpenPurpose::read_stable);
   }
-  auto image =
-      co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
-  image->set_discard_no_unref(options_.discard_no_unref && depth == 0);
+  FileNodeRequest below{.options = std::move(child),
+                        .parent = node,
+                        .file = std::move(file),
+                        .referenced = request.referenced};
+  return files_.open(std::move(below));
+}
+
+Task<OpenedFile> Opener::open_file(ImageName name) {
+  Request request = co_await request_for(name);
+  Node node = co_await open_node(request);
+  // Nothing that the image stands on is opened, whatever is said of it.
+  request.options.take_child("backing");
+  request.options.take_child("data-file");
+  request.options.take("backing");
+  if (node.format == "qcow2") co_await take_qcow2_options(request.options);
+  if (node.format == "raw") co_await make_part(node.file, request.options);
+  co_await check_nothing_left(request.options, node.format);
+  co_return OpenedFile{.file = std::move(node.file.file),
+                       .name = node.file.shown_name(),
+                       .format = std::move(node.format),
+                       .format_was_guessed = node.guessed};
+}
+
+Task<std::unique_ptr<Image>> Opener::open_image(Request request, bool& guessed) {
+  Node node = co_await open_node(request);
+  guessed = node.guessed;
+  if (node.format == "qcow2") co_return co_await open_qcow2(request, std::move(node));
+  co_return co_await open_raw(request, std::move(node));
+}
+
+Task<std::unique_ptr<Image>> Opener::open_raw(Request& request, Node node) {
+  const std::string_view format = node.format == "file"          ? "file"
+                                  : node.format == "host_device" ? "host_device"
+                                                                 : "raw";
+  if (format == "raw") co_await make_part(node.file, request.options);
+  if (takes_null_backing(request.options) || options_.purpose == OpenPurpose::inspect) {
+    co_await check_nothing_left(request.options, format);
+  }
+  if (request.options.has("backing") || request.options.has_child("backing")) {
+    co_return fail(ErrorKind::unsupported, "Driver doesn't support backing files");
+  }
+  co_await check_nothing_left(request.options, format);
+  std::string shown = node.file.shown_name();
+  co_return co_await RawImage::open(std::move(node.file.file), std::move(shown), format);
+}
+
+Task<std::unique_ptr<Image>> Opener::open_qcow2(Request& request, Node node) {
+  const bool writable = writes_at(request.depth);
+  const std::string shown = qcow2_json(request.options, node.file);
+  const Qcow2NodeOptions own = co_await take_qcow2_options(request.options);
+  const bool locks = !options_.force_share && !node.options.force_share;
+  if (locks && options_.purpose != OpenPurpose::inspect && node.file.direct->is_locked()) {
+    co_await node.file.direct->lock(qcow2_locks_for(writable));
+  }
+  auto image = co_await qcow2::Qcow2Image::open(std::move(node.file.file),
+                                                std::move(node.file.path), policy_.memory_max);
+  image->set_shown_name(shown);
+  co_await check_qcow2_options(own, image->header());
+  const bool keeps_places = options_.discard_no_unref || own.discard_no_unref;
+  image->set_discard_no_unref(keeps_places && request.depth == 0);
+  const bool no_backing = takes_null_backing(request.options);
   // Looking at metadata opens nothing else.
-  if (options_.purpose == OpenPurpose::inspect) co_return image;
-  std::unique_ptr<File> data_file = co_await open_data_file(*image, depth);
-  std::unique_ptr<Image> backing = co_await open_backing(*image, depth);
+  if (options_.purpose == OpenPurpose::inspect) {
+    request.options.take("data-file");
+    request.options.take_child("data-file");
+    co_await check_nothing_left(request.options, "qcow2");
+    co_return image;
+  }
+  std::unique_ptr<File> data_file = co_await open_data_file(*image, request, node.options);
+  std::unique_ptr<Image> backing;
+  if (!no_backing) backing = co_await open_backing(*image, request, node.options);
+  co_await check_nothing_left(request.options, "qcow2");
   co_await image->connect(std::move(backing), std::move(data_file), writable);
   co_return image;
 }
 
-Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image,
-                                                   std::size_t depth) {
+Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image, Request& request,
+                                                   const NodeOptions& node) {
   const qcow2::Header& header = image.header();
-  if (!header.has_data_file()) co_return nullptr;
-  if (!header.data_file) {
-    co_return fail(ErrorKind::corrupt_image, "'data-file' is required for this image");
+  const std::optional<std::string> reference = request.options.take_text("data-file");
+  BlockOptions child = request.options.take_child("data-file");
+  if (reference) co_await no_such_node(*reference);
+  if (!header.has_data_file()) {
+    if (child.empty()) co_return nullptr;
+    co_return fail(ErrorKind::invalid_argument,
+                   "'data-file' can only be set for images with an external data file");
   }
-  co_await check_may_follow(image.filename(), *header.data_file);
-  FileOptions options = file_options(options_);
-  if (depth > 0) options.access = Access::read_only;
-  std::string path = co_await plain_path(referenced_path(image.filename(), *header.data_file));
-  co_return co_await open_file(std::move(path), std::move(options), /*referenced=*/true);
+  const bool referenced = child.empty();
+  if (referenced) {
+    if (!header.data_file) {
+      co_return fail(ErrorKind::corrupt_image, "'data-file' is required for this image");
+    }
+    co_await check_may_follow(image.location(), *header.data_file);
+    child.set("filename",
+              {.text = co_await plain_path(referenced_path(image.location(), *header.data_file))});
+  }
+  FileOptions file = file_options(options_);
+  if (request.depth > 0) file.access = Access::read_only;
+  FileNodeRequest below{.options = std::move(child),
+                        .parent = node.inherited(),
+                        .file = std::move(file),
+                        .referenced = referenced};
+  FileNode opened = co_await files_.open(std::move(below));
+  co_return std::move(opened.file);
 }
 
-Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image,
-                                                  std::size_t depth) {
+// What the header names, what the options name instead, or a mixture of both.
+Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image, Request& request,
+                                                  const NodeOptions& node) {
   const qcow2::Header& header = image.header();
-  if (!header.backing_file) co_return nullptr;
-  co_await check_may_follow(image.filename(), *header.backing_file);
-  if (depth + 1 >= policy_.chain_length_max) {
+  const std::optional<std::string> reference = request.options.take_text("backing");
+  Request backing{.options = request.options.take_child("backing"),
+                  .parent = node.inherited(),
+                  .depth = request.depth + 1};
+  backing.parent.read_only = true;
+  if (!header.backing_file && !reference && backing.options.empty()) co_return nullptr;
+  if (backing.depth >= policy_.chain_length_max) {
     co_return fail(ErrorKind::too_large, "'" + image.filename() +
                                              "': the backing chain is longer " + "than " +
                                              std::to_string(policy_.chain_length_max) + " images");
   }
+  const bool names_file = backing.options.has("file.filename") || backing.options.has("filename");
+  backing.referenced = header.backing_file && !names_file;
+  if (backing.referenced) co_await check_may_follow(image.location(), *header.backing_file);
   bool guessed = false;
-  Result<std::unique_ptr<Image>> backing =
-      co_await open_layer(
-          {referenced_path(image.filename(), *header.backing_file), ImageName::Form::reference},
-          header.backing_format.value_or(""), depth + 1, guessed)
-          .result();
-  if (!backing) {
-    co_return fail(std::move(backing.error()).with_context("Could not open backing file"));
+  Result<std::unique_ptr<Image>> opened =
+      co_await open_backing_of(image, std::move(backing), reference, guessed).result();
+  if (!opened)
+    co_return fail(std::move(opened.error()).with_context("Could not open backing file"));
+  co_return std::move(*opened);
+}
+
+// Errors are told as those of the backing file.
+Task<std::unique_ptr<Image>> Opener::open_backing_of(const qcow2::Qcow2Image& image,
+                                                     Request backing,
+                                                     std::optional<std::string> reference,
+                                                     bool& guessed) {
+  const qcow2::Header& header = image.header();
+  if (reference) co_await no_such_node(*reference);
+  const std::string format = header.backing_format.value_or("");
+  if (!format.empty() && !backing.options.has("driver")) {
+    co_await check_format(*header.backing_file, format, /*guessed=*/false, policy_);
+    backing.options.set("driver", {.text = format});
   }
-  co_return std::move(*backing);
+  if (backing.referenced) {
+    backing.options.set(
+        "file.filename",
+        {.text = co_await plain_path(referenced_path(image.location(), *header.backing_file))});
+  }
+  co_return co_await open_image(std::move(backing), guessed);
 }
 
 }  // namespace
@@ -263,19 +404,8 @@ Task<OpenedImage> open_image(ImageName name, OpenOptions options, OpenPolicy pol
 }
 
 Task<OpenedFile> open_image_file(ImageName name, OpenOptions options, OpenPolicy policy) {
-  OpenedFile opened{.file = nullptr, .format = options.format};
-  const bool guessed = opened.format.empty();
-  if (!guessed) co_await check_format(name.text(), opened.format, guessed, policy);
-  std::string filename = co_await plain_path(name.text());
-  if (filename.empty()) {
-    co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
-  }
-  opened.file = co_await DirectFile::open(std::move(filename), file_options(options));
-  if (guessed) {
-    opened.format = co_await probe(*opened.file);
-    co_await check_format(name.text(), opened.format, guessed, policy);
-  }
-  co_return opened;
+  Opener opener(std::move(options), std::move(policy));
+  co_return co_await opener.open_file(std::move(name));
 }
 
 }  // namespace platter

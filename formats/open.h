@@ -48,8 +48,10 @@ Task<OpenedImage> open_image(ImageName name, OpenOptions options, OpenPolicy pol
 
 /// An image's own file, for those who work below its format (check).
 struct OpenedFile {
-  std::unique_ptr<DirectFile> file;
+  std::unique_ptr<File> file;
+  std::string name;  ///< for messages: the path, or JSON where that does not tell all
   std::string format;
+  bool format_was_guessed = false;
 };
 /// Opens and locks the named file alone, and decides its format; nothing in it is believed yet.
 /// Errors: as open_image().

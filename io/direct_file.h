@@ -68,6 +68,9 @@ class DirectFile final : public File {
   /// Takes more locks, for a use that became known only after opening. Errors: in_use.
   Result<void> lock(const ImageLockRequest& request);
 
+  /// False where it was opened without locks.
+  bool is_locked() const noexcept { return locked_; }
+
   const std::string& name() const noexcept override { return name_; }
   const FileTraits& traits() const noexcept override { return traits_; }
   std::optional<FileId> id() const noexcept override { return id_; }

@@ -37,6 +37,14 @@ struct FileTraits {
   bool in_memory = false;
 };
 
+class File;
+
+/// Where a byte really is.
+struct FilePlace {
+  File* file = nullptr;
+  std::uint64_t offset = 0;  ///< bytes
+};
+
 /// One run of a file, as the filesystem tells it.
 struct Extent {
   std::uint64_t offset = 0;  ///< bytes
@@ -69,6 +77,9 @@ class File {
   virtual const FileTraits& traits() const noexcept = 0;
   /// Nothing for files that have no identity outside of this process.
   virtual std::optional<FileId> id() const noexcept { return std::nullopt; }
+
+  /// Where the byte at `offset` is: in another file, if this one is a window onto that.
+  virtual FilePlace locate(std::uint64_t offset) noexcept { return {this, offset}; }
 
   /// The size now.
   virtual Task<std::uint64_t> size() = 0;

@@ -121,18 +121,18 @@ Task<void> Qcow2Image::make_writable() {
 
 Task<ImageInfo> Qcow2Image::info() {
   ImageInfo info;
-  info.filename = filename_;
+  info.filename = filename();
   info.format = format();
   info.virtual_size = header_.size;
   info.cluster_size = header_.cluster_size();
   info.dirty = header_.incompatible(kDirtyBit);
   info.encrypted = header_.crypt_method != CryptMethod::none;
-  if (const auto* file = dynamic_cast<const DirectFile*>(file_.get())) {
+  if (const auto* file = dynamic_cast<const DirectFile*>(file_->locate(0).file)) {
     info.actual_size = co_await file->disk_usage();
   }
   if (header_.backing_file) {
     info.backing_file = header_.backing_file;
-    info.full_backing_file = referenced_path(filename_, *header_.backing_file);
+    info.full_backing_file = referenced_path(location(), *header_.backing_file);
     info.backing_format = header_.backing_format;
   }
   const SnapshotTable table = co_await read_snapshots(header_, *file_);

@@ -35,6 +35,10 @@ class Qcow2Image final : public Image {
   ~Qcow2Image() override;
 
   const Header& header() const noexcept { return header_; }
+  /// What filename() is from now on, for an image that a path alone does not tell.
+  void set_shown_name(std::string name) { shown_name_ = std::move(name); }
+  /// The path that names inside the image are relative to.
+  const std::string& location() const noexcept { return filename_; }
   /// See OpenOptions. Before connect().
   void set_discard_no_unref(bool on) noexcept { discard_no_unref_ = on; }
   /// Takes the files that the header names; null where it names none, or where only metadata will
@@ -43,7 +47,9 @@ class Qcow2Image final : public Image {
   Task<void> connect(std::unique_ptr<Image> backing, std::unique_ptr<File> data_file,
                      bool writable = false);
 
-  const std::string& filename() const noexcept override { return filename_; }
+  const std::string& filename() const noexcept override {
+    return shown_name_.empty() ? filename_ : shown_name_;
+  }
   std::string_view format() const noexcept override { return "qcow2"; }
   std::uint64_t virtual_size() const noexcept override { return header_.size; }
   bool read_only() const noexcept override { return !writing_; }
@@ -113,6 +119,7 @@ class Qcow2Image final : public Image {
 
   std::unique_ptr<File> file_;
   std::string filename_;
+  std::string shown_name_;  // empty: filename_
   std::uint64_t memory_max_;
   bool discard_no_unref_ = false;
   Header header_;

@@ -9,18 +9,22 @@
 
 namespace platter {
 
-RawImage::RawImage(std::unique_ptr<File> file, std::string filename, std::uint64_t file_size)
+RawImage::RawImage(std::unique_ptr<File> file, std::string filename, std::string_view format,
+                   std::uint64_t file_size)
     : file_(std::move(file)),
       filename_(std::move(filename)),
+      format_(format),
       file_size_(file_size),
       virtual_size_(align_up(file_size, kSectorSize)) {}
 
-Task<std::unique_ptr<RawImage>> RawImage::open(std::unique_ptr<File> file, std::string filename) {
+Task<std::unique_ptr<RawImage>> RawImage::open(std::unique_ptr<File> file, std::string filename,
+                                               std::string_view format) {
   const std::uint64_t size = co_await file->size();
   if (size > align_down(kMaxFileSize, kSectorSize)) {
     co_return fail(ErrorKind::too_large, "'" + filename + "' is larger than any image can be");
   }
-  co_return std::unique_ptr<RawImage>(new RawImage(std::move(file), std::move(filename), size));
+  co_return std::unique_ptr<RawImage>(
+      new RawImage(std::move(file), std::move(filename), format, size));
 }
 
 Task<ImageInfo> RawImage::info() {
@@ -28,7 +32,7 @@ Task<ImageInfo> RawImage::info() {
   info.filename = filename_;
   info.format = format();
   info.virtual_size = virtual_size_;
-  if (const auto* file = dynamic_cast<const DirectFile*>(file_.get())) {
+  if (const auto* file = dynamic_cast<const DirectFile*>(file_->locate(0).file)) {
     info.actual_size = co_await file->disk_usage();
   }
   co_return info;
@@ -42,20 +46,22 @@ Task<std::vector<Mapping>> RawImage::map(std::uint64_t offset, std::uint64_t len
   mappings.reserve(extents.size() + 1);
   std::uint64_t end = offset;
   for (const Extent& extent : extents) {
+    const FilePlace place = file_->locate(extent.offset);
     mappings.push_back({.offset = extent.offset,
                         .length = extent.length,
                         .kind = extent.data ? MappingKind::data : MappingKind::zero,
-                        .file = file_.get(),
-                        .file_offset = extent.offset});
+                        .file = place.file,
+                        .file_offset = place.offset});
     end = extent.offset + extent.length;
   }
   // Nothing more in the file: the rest is the padding of its last sector, or the file was cut.
   if (end < offset + length && end >= file_size_ && mappings.size() < count_max) {
+    const FilePlace place = file_->locate(end);
     mappings.push_back({.offset = end,
                         .length = offset + length - end,
                         .kind = MappingKind::zero,
-                        .file = file_.get(),
-                        .file_offset = end});
+                        .file = place.file,
+                        .file_offset = place.offset});
   }
   if (mappings.empty() && length > 0) {
     co_return fail(ErrorKind::file_changed, "'" + filename_ + "' was cut to less than " +

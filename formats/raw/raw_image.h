@@ -12,10 +12,12 @@ namespace platter {
 /// one; writing there makes the file that long.
 class RawImage final : public Image {
  public:
-  static Task<std::unique_ptr<RawImage>> open(std::unique_ptr<File> file, std::string filename);
+  /// `format`: what it is called, outlives it.
+  static Task<std::unique_ptr<RawImage>> open(std::unique_ptr<File> file, std::string filename,
+                                              std::string_view format = "raw");
 
   const std::string& filename() const noexcept override { return filename_; }
-  std::string_view format() const noexcept override { return "raw"; }
+  std::string_view format() const noexcept override { return format_; }
   std::uint64_t virtual_size() const noexcept override { return virtual_size_; }
   bool read_only() const noexcept override { return file_->traits().read_only; }
   File& file() noexcept override { return *file_; }
@@ -35,10 +37,12 @@ class RawImage final : public Image {
   Task<void> close() override;
 
  private:
-  RawImage(std::unique_ptr<File> file, std::string filename, std::uint64_t file_size);
+  RawImage(std::unique_ptr<File> file, std::string filename, std::string_view format,
+           std::uint64_t file_size);
 
   std::unique_ptr<File> file_;
   std::string filename_;
+  std::string_view format_;
   std::uint64_t file_size_;  // when opened or resized: less means that someone cut it
   std::uint64_t virtual_size_;
 };

@@ -24,7 +24,8 @@ constexpr Option kOwnOptions[] = {
     {'t', "", "CACHE", "cache mode: none, writeback (default), writethrough, directsync, unsafe"},
     {0, "force", "", "allow what is unsafe: for encrypted images, which can't be amended yet"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kProgressOptions, kPolicyOptions);
 
 struct Request {
   std::string name;

@@ -27,7 +27,8 @@ constexpr Option kOwnOptions[] = {
     {'g', "granularity", "SIZE", "with --add: bytes for one bit, a power of two, at least 512"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 using Kind = BitmapAction::Kind;
 
@@ -109,9 +110,9 @@ Task<void> act_with_source(const Context& context, Image& image, const Request& 
     co_await act(image, nullptr, request);
     co_return;
   }
-  const OpenedImage source =
-      co_await open_given(context, *request.source_name,
-                          {.purpose = OpenPurpose::read_stable, .format = request.source_format});
+  const OpenedImage source = co_await open_given_name(
+      context, ImageName::of_user(*request.source_name),
+      {.purpose = OpenPurpose::read_stable, .format = request.source_format});
   Result<void> done = co_await act(image, source.image.get(), request).result();
   Result<void> closed = co_await source.image->close().result();
   co_await std::move(done);

@@ -24,7 +24,8 @@ constexpr Option kOwnOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // qemu-img's exit codes for this verb.
 constexpr int kExitCorrupt = 2;
@@ -113,13 +114,23 @@ Result<Repair> parse_repair(const Arguments& arguments) {
   return repair;
 }
 
-Task<CheckReport> check_named(const Context& context, std::string name, OpenOptions open,
-                              CheckImageOptions options, std::string& format, bool& opened) {
-  const OpenedFile image =
+// What is known of the image, as far as it was opened.
+struct Found {
+  std::string name;
+  std::string format;
+  bool format_was_guessed = false;
+  bool opened = false;
+};
+
+Task<CheckReport> check_named(const Context& context, ImageName name, OpenOptions open,
+                              CheckImageOptions options, Found& found) {
+  OpenedFile image =
       co_await open_image_file(std::move(name), std::move(open), context.images().policy);
-  format = image.format;
+  found = {.name = std::move(image.name),
+           .format = std::move(image.format),
+           .format_was_guessed = image.format_was_guessed};
   Result<CheckReport> report =
-      co_await check_image(*image.file, image.format, std::move(options), opened).result();
+      co_await check_image(*image.file, found.format, std::move(options), found.opened).result();
   Result<void> closed = co_await image.file->close().result();
   if (report && !closed) co_return fail(std::move(closed.error()));
   co_return std::move(report);
@@ -181,22 +192,24 @@ int run(Context& context, const Arguments& arguments) {
         "Could not open '{}': force-share=on can only be used with read-only images", name));
     return kExitError;
   }
+  Result<ImageName> image = given_name(context, name, open);
+  if (!image) return context.fail_with(image.error());
   CheckImageOptions options{.repair = *repair, .cancel = &context.cancel()};
   if (const auto memory = context.images().memory_max) options.memory_max = *memory;
   options.on_message = print_message;
   options.on_repaired = [&](const CheckReport& report) {
     if (!*json && !arguments.has("q")) context.print(repaired_text(report));
   };
-  bool opened = false;
-  std::string format;
-  Result<CheckReport> report =
-      context.run(check_named(context, name, std::move(open), std::move(options), format, opened));
-  if (report) return tell(context, arguments, *json, *report, format);
-  if (!opened && report.error().kind() == ErrorKind::unsupported && format == "raw") {
-    if (*repair != Repair::none && !arguments.has("format")) warn_of_guess(name);
+  Found found;
+  Result<CheckReport> report = context.run(
+      check_named(context, *std::move(image), std::move(open), std::move(options), found));
+  if (report) return tell(context, arguments, *json, *report, found.format);
+  const bool has_checks = found.format.empty() || found.format == "qcow2";
+  if (!found.opened && report.error().kind() == ErrorKind::unsupported && !has_checks) {
+    if (*repair != Repair::none && found.format_was_guessed) warn_of_guess(found.name);
     return context.fail_with(report.error(), kExitNoChecks);
   }
-  const std::string what = opened ? "Check failed" : "Could not open '" + name + "'";
+  const std::string what = found.opened ? "Check failed" : "Could not open '" + name + "'";
   return context.fail_with(std::move(report.error()).with_context(what));
 }
 

@@ -19,7 +19,8 @@ constexpr Option kOwnOptions[] = {
     {'s', "", "", "strict: sizes and allocation must be equal too"},
     {'U', "force-share", "", "also where another process is writing to an image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kProgressOptions, kPolicyOptions);
 
 // qemu-img's exit codes for this verb.
 constexpr int kExitDiffer = 1;

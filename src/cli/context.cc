@@ -36,6 +36,11 @@ void Context::print(std::string_view text) const {
 }
 
 void Context::error(std::string_view message) const {
+  if (json_progress_) json_progress_->failed(message);
+  say(message);
+}
+
+void Context::say(std::string_view message) const {
   std::fflush(stdout);
   fmt::print(stderr, "{}: {}\n", program_, message);
 }
@@ -47,9 +52,7 @@ void Context::usage_error(std::string_view message) const {
   fmt::print(stderr, "Try '{} --help' for more information\n", program_);
 }
 
-void Context::warning(std::string_view message) const {
-  error(fmt::format("warning: {}", message));
-}
+void Context::warning(std::string_view message) const { say(fmt::format("warning: {}", message)); }
 
 Ring& Context::ring() {
   if (ring_) return *ring_;
@@ -67,7 +70,7 @@ Ring& Context::ring() {
   catch_signal(SIGUSR1, 0);
   // A limit on file sizes is an error like any other (EFBIG), not a death.
   ::signal(SIGXFSZ, SIG_IGN);
-  set_notice_handler([this](std::string_view text) { error(fmt::format("note: {}", text)); });
+  set_notice_handler([this](std::string_view text) { say(fmt::format("note: {}", text)); });
   return *ring_;
 }
 
@@ -82,7 +85,8 @@ void Context::handle_signals(unsigned bits) {
 
 int Context::fail_with(const Error& failure, int code) const {
   if (failure.kind() == ErrorKind::cancelled && stop_signal_ != 0) {
-    error(stop_signal_ == SIGINT ? "interrupted" : "terminated");
+    say(stop_signal_ == SIGINT ? "interrupted" : "terminated");
+    if (json_progress_) json_progress_->cancelled();
     return 128 + stop_signal_;
   }
   error(failure);

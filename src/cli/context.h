@@ -10,6 +10,7 @@
 #include "io/ring.h"
 #include "io/task.h"
 #include "src/cli/image_access.h"
+#include "src/cli/json_progress.h"
 
 namespace platter::cli {
 
@@ -29,6 +30,12 @@ class Context {
   /// How the command line's images are to be opened; see open_given().
   const ImageAccess& images() const noexcept { return images_; }
   void set_images(ImageAccess images) { images_ = std::move(images); }
+
+  /// Where progress goes as JSON; null: nowhere.
+  JsonProgress* json_progress() const noexcept { return json_progress_.get(); }
+  void set_json_progress(JsonProgress progress) {
+    json_progress_ = std::make_unique<JsonProgress>(std::move(progress));
+  }
 
   /// "platter: message" on standard error, after what went to standard output.
   void error(std::string_view message) const;
@@ -56,9 +63,11 @@ class Context {
 
  private:
   void handle_signals(unsigned bits);
+  void say(std::string_view message) const;
 
   std::string program_;
   ImageAccess images_;
+  std::unique_ptr<JsonProgress> json_progress_;
   RingEngineKind engine_ = RingEngineKind::automatic;
   std::unique_ptr<Ring> ring_;
   CancelToken cancel_;

@@ -36,10 +36,12 @@ constexpr Option kOwnOptions[] = {
      "what the source held then: its id or name, or snapshot.id=...,snapshot.name=..."},
     {'U', "force-share", "", "also where another process is writing to a source"},
     {0, "salvage", "", "go on after read errors: what can't be read becomes zeroes"},
+    {0, "target-image-opts", "", "the target, which exists, is named by options"},
     {0, "target-is-zero", "", "the existing target reads as zeroes"},
     {0, "bitmaps", "", "copy persistent bitmaps (raw images have none)"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kProgressOptions, kPolicyOptions);
 
 constexpr std::uint64_t kSparseMax = 16 * kMiB;
 constexpr unsigned kParallelMax = 16;
@@ -49,6 +51,9 @@ std::unexpected<Error> wrong(std::string message) {
 }
 
 Result<void> check_conflicts(const Arguments& arguments) {
+  if (arguments.has("target-image-opts") && !arguments.has("n")) {
+    return wrong("--target-image-opts requires use of -n flag");
+  }
   if (arguments.has("C") && arguments.has("c")) {
     return wrong("Cannot enable copy offloading when -c is used");
   }
@@ -184,10 +189,66 @@ Result<void> parse_target_options(const Arguments& arguments, const Context& con
   return {};
 }
 
+// What goes through a pipe goes from its start to its end, once.
+Result<void> check_pipes(const Arguments& arguments, const ConvertOptions& options) {
+  if (options.source_pipe && options.target_pipe) {
+    return wrong("An image can't go from a pipe to a pipe");
+  }
+  struct Conflict {
+    std::string_view option;
+    bool to_pipe;
+    bool from_pipe;
+  };
+  constexpr Conflict kConflicts[] = {{"n", true, false}, {"c", true, false},     {"C", true, true},
+                                     {"S", true, false}, {"r", true, true},      {"B", true, true},
+                                     {"l", false, true}, {"bitmaps", true, true}};
+  for (const Conflict& conflict : kConflicts) {
+    const bool applies =
+        (options.target_pipe && conflict.to_pipe) || (options.source_pipe && conflict.from_pipe);
+    if (!applies || !arguments.has(conflict.option)) continue;
+    return wrong(fmt::format("{}{} can't be used with a pipe",
+                             conflict.option.size() == 1 ? "-" : "--", conflict.option));
+  }
+  if (options.source_pipe && !options.source_format.empty() && options.source_format != "raw") {
+    return wrong("Only raw images can be read from a pipe");
+  }
+  return {};
+}
+
+Result<void> name_images(const Arguments& arguments, const Context& context,
+                         ConvertOptions& options) {
+  const std::vector<std::string>& names = arguments.positional();
+  options.target = names.back();
+  if (!arguments.has("image-opts") && names.size() == 2) {
+    Result<std::unique_ptr<PipeReader>> pipe = given_input_pipe(names.front());
+    if (!pipe) return fail(std::move(pipe.error()));
+    options.source_pipe = *std::move(pipe);
+  }
+  if (!arguments.has("target-image-opts")) {
+    Result<std::unique_ptr<PipeWriter>> pipe = given_output_pipe(names.back());
+    if (!pipe) return fail(std::move(pipe.error()));
+    options.target_pipe = *std::move(pipe);
+  }
+  if (Result<void> possible = check_pipes(arguments, options); !possible) return possible;
+  const OpenOptions open{.format = options.source_format, .force_share = options.force_share};
+  for (std::size_t i = 0; i + 1 < names.size() && !options.source_pipe; ++i) {
+    Result<ImageName> name = given_name(context, names[i], open);
+    if (!name) return fail(std::move(name.error()));
+    options.sources.push_back(*std::move(name));
+  }
+  if (options.target_mode == TargetMode::create) return {};
+  Result<ImageName> target = read_name(context, names.back(), {.format = arguments.value("O")},
+                                       /*by_options=*/arguments.has("target-image-opts"));
+  if (!target) return fail(std::move(target.error()));
+  options.existing_target = *std::move(target);
+  return {};
+}
+
 Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   ConvertOptions options;
   options.source_format = arguments.value("f");
-  options.target_format = arguments.value("O", "raw");
+  const bool target_by_options = arguments.has("target-image-opts");
+  options.target_format = arguments.value("O", target_by_options ? "" : "raw");
   options.force_share = arguments.has("force-share");
   options.target_mode = arguments.has("n") ? TargetMode::existing : TargetMode::create;
   options.copy.offload_copy = arguments.has("C");
@@ -207,9 +268,8 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   }
   if (!done) return fail(std::move(done.error()));
   if (arguments.positional().size() < 2) return wrong("Must specify image file name");
-  options.sources.assign(arguments.positional().begin(), arguments.positional().end() - 1);
-  options.target = arguments.positional().back();
-  done = check_format(arguments, options);
+  done = name_images(arguments, context, options);
+  if (done) done = check_format(arguments, options);
   if (done) done = parse_target_options(arguments, context, options);
   if (!done) return fail(std::move(done.error()));
   return options;
@@ -227,7 +287,8 @@ int run(Context& context, const Arguments& arguments) {
   Result<ConvertOptions> options = parse(arguments, context);
   if (!options) return context.fail_with(options.error());
   const bool quiet = arguments.has("q");
-  ProgressBar bar(context, arguments.has("p") && !quiet, 1.0);
+  ProgressBar bar(context, arguments.has("p") && !quiet, 1.0,
+                  options->target_pipe ? stderr : stdout);
   options->copy.progress = &bar.progress();
   options->copy.on_salvage = [&](const Error& error) {
     if (!quiet) context.warning(error.message());

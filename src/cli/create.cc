@@ -26,7 +26,7 @@ constexpr Option kOwnOptions[] = {
     {'u', "", "", "don't look at the backing file"},
     {'q', "", "", "print nothing but errors"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions = join_options(kOwnOptions, kObjectOption, kPolicyOptions);
 
 // One `create`, step by step: each ends with the error that qemu-img would end with there.
 class Command {

@@ -38,6 +38,10 @@ Result<std::uint64_t> parse_memory(const std::string& text) {
 
 Result<ImageAccess> parse_image_access(const Arguments& arguments) {
   ImageAccess access;
+  Result<Objects> objects = make_objects(arguments.values("object"));
+  if (!objects) return fail(std::move(objects.error()));
+  access.objects = *std::move(objects);
+  access.by_options = arguments.has("image-opts");
   OpenPolicy& policy = access.policy;
   policy.follow_references = !arguments.has("no-backing");
   policy.reference_folders = arguments.values("backing-under");

@@ -7,6 +7,7 @@
 #include "formats/open_policy.h"
 #include "io/error.h"
 #include "src/cli/arguments.h"
+#include "src/cli/objects.h"
 
 namespace platter::cli {
 
@@ -19,7 +20,16 @@ inline constexpr Option kPolicyOptions[] = {
     {0, "max-memory", "SIZE", "of metadata that one image may hold in memory (default: 64M)", true},
 };
 
+/// Names are options: driver=qcow2,file.filename=...
+inline constexpr Option kImageOptsOption[] = {
+    {0, "image-opts", "", "images are named by options: driver=qcow2,file.filename=..."},
+};
+
 struct ImageAccess {
+  /// --image-opts
+  bool by_options = false;
+  /// --object; what they are for, encrypted images, is not there yet.
+  Objects objects;
   /// What the user names is theirs to open, and what it stands on follows.
   OpenPolicy policy{.follow_references = true};
   /// What was given as --max-memory, for operations that have no limit by default.

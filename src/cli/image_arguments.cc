@@ -1,5 +1,11 @@
 #include "src/cli/image_arguments.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <utility>
 
@@ -61,13 +67,73 @@ Task<OpenedImage> open_under(ImageName name, OpenOptions options, OpenPolicy pol
   co_return std::move(*opened);
 }
 
+// The descriptor that a name means, if it is one for bytes in order.
+std::optional<int> pipe_number(const std::string& name, int standard) {
+  if (name == "-") return standard;
+  constexpr std::string_view kFolder = "/dev/fd/";
+  int number = -1;
+  if (!name.starts_with(kFolder)) return std::nullopt;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + kFolder.size(), end, number);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  struct stat status{};
+  const bool is_pipe = ::fstat(number, &status) == 0 && S_ISFIFO(status.st_mode);
+  return is_pipe ? std::optional(number) : std::nullopt;
+}
+
+Result<ImageName> read_options(const std::string& operand, const OpenOptions& open) {
+  if (!open.format.empty()) {
+    return fail(ErrorKind::invalid_argument, "--image-opts and --format are mutually exclusive");
+  }
+  Result<ImageName> name = ImageName::of_options(operand);
+  if (!name || !open.force_share) return name;
+  const Result<BlockOptions> options = name->options();
+  const OptionValue* const value = options ? options->find("force-share") : nullptr;
+  if (value == nullptr || value->text == "on") return name;
+  return fail(ErrorKind::invalid_argument, "--force-share/-U conflicts with image options");
+}
+
 }  // namespace
 
 Task<OpenedImage> open_named(std::string name, OpenOptions options) {
   return open_under(std::move(name), std::move(options), ImageAccess().policy);
 }
 
-Task<OpenedImage> open_given(const Context& context, ImageName name, OpenOptions options) {
+Result<ImageName> given_name(const Context& context, const std::string& operand,
+                             const OpenOptions& open) {
+  return read_name(context, operand, open, context.images().by_options);
+}
+
+Result<ImageName> read_name(const Context& context, const std::string& text,
+                            const OpenOptions& open, bool by_options) {
+  Result<ImageName> name = by_options ? read_options(text, open) : ImageName::of_user(text);
+  if (!name) return name;
+  for (const std::string& warning : name->warnings()) context.warning(warning);
+  return name;
+}
+
+Result<std::unique_ptr<PipeReader>> given_input_pipe(const std::string& name) {
+  const std::optional<int> fd = pipe_number(name, STDIN_FILENO);
+  if (!fd) return nullptr;
+  UniqueFd own(::fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (!own) return fail_errno(errno, "open", name);
+  return PipeReader::make(std::move(own), name);
+}
+
+Result<std::unique_ptr<PipeWriter>> given_output_pipe(const std::string& name) {
+  const std::optional<int> fd = pipe_number(name, STDOUT_FILENO);
+  if (!fd) return nullptr;
+  UniqueFd own(::fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (!own) return fail_errno(errno, "open", name);
+  return PipeWriter::make(std::move(own), name);
+}
+
+Task<OpenedImage> open_given(const Context& context, std::string operand, OpenOptions options) {
+  ImageName name = co_await given_name(context, operand, options);
+  co_return co_await open_given_name(context, std::move(name), std::move(options));
+}
+
+Task<OpenedImage> open_given_name(const Context& context, ImageName name, OpenOptions options) {
   return open_under(std::move(name), std::move(options), context.images().policy);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "formats/image_name.h"
 #include "formats/open.h"
 #include "formats/snapshot_key.h"
+#include "io/pipe.h"
 #include "src/cli/arguments.h"
 #include "src/cli/context.h"
 
@@ -39,9 +41,25 @@ Result<bool> wants_json(const Arguments& arguments);
 /// "Could not open 'name'".
 Task<OpenedImage> open_named(std::string name, OpenOptions options);
 
-/// The same for what the command line names, with all that it says of images (Context::images()).
-/// What a verb opens, it opens by this.
-Task<OpenedImage> open_given(const Context& context, ImageName name, OpenOptions options);
+/// What an operand means: options, with --image-opts; JSON; or a path. Prints warnings about
+/// outdated forms. Errors: invalid_argument (also: options that go against `open`), in qemu-img's words.
+Result<ImageName> given_name(const Context& context, const std::string& operand,
+                             const OpenOptions& open);
+
+/// The same, whatever the command line says of operands.
+Result<ImageName> read_name(const Context& context, const std::string& text,
+                            const OpenOptions& open, bool by_options);
+
+/// "-", or a pipe that the shell hands over (/dev/fd/N): a way for bytes in order; null: another name.
+/// Errors: wrong_type (a terminal), io.
+Result<std::unique_ptr<PipeReader>> given_input_pipe(const std::string& name);
+Result<std::unique_ptr<PipeWriter>> given_output_pipe(const std::string& name);
+
+/// Opens an operand with all that the command line says of images (Context::images()). Errors: those of
+/// given_name(), as they are; others as open_named(). What a verb opens, it opens by this.
+Task<OpenedImage> open_given(const Context& context, std::string operand, OpenOptions options);
+/// The same for what is not an operand, or was read already.
+Task<OpenedImage> open_given_name(const Context& context, ImageName name, OpenOptions options);
 
 /// qemu-img's warning about writing to an image that was only guessed to be raw.
 void warn_of_guess(const std::string& name);

@@ -17,18 +17,20 @@ constexpr Option kOwnOptions[] = {
     {0, "backing-chain", "", "every image of the chain, this one first"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 Task<ImageInfo> read_one(const Context& context, ImageName name, OpenOptions options) {
-  const OpenedImage opened = co_await open_given(context, std::move(name), std::move(options));
+  const OpenedImage opened = co_await open_given_name(context, std::move(name), std::move(options));
   ImageInfo info = co_await opened.image->info();
   co_await opened.image->close();
   co_return info;
 }
 
 // The image, and with `chain` what it stands on.
-Task<std::vector<ImageInfo>> read_infos(const Context& context, ImageName name, OpenOptions options,
-                                        bool chain) {
+Task<std::vector<ImageInfo>> read_infos(const Context& context, std::string operand,
+                                        OpenOptions options, bool chain) {
+  ImageName name = co_await given_name(context, operand, options);
   std::vector<ImageInfo> infos;
   std::set<std::string> seen;
   for (;;) {

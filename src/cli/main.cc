@@ -46,6 +46,15 @@ std::string suggest_option(const Context& context, std::string_view word, const 
   return suggest_option(context, word, names);
 }
 
+// What all verbs share is read first, as qemu-img does.
+int run_with_images(Context& context, const Verb& verb, const Arguments& arguments) {
+  Result<ImageAccess> images = parse_image_access(arguments);
+  if (!images) return context.fail_with(images.error(), verb.usage_exit);
+  for (const std::string& warning : images->objects.warnings) context.warning(warning);
+  context.set_images(*std::move(images));
+  return verb.run(context, arguments);
+}
+
 int run_verb(Context& context, const Verb& verb, std::vector<std::string> words) {
   const bool asks_help = std::ranges::find(words, "--help") != words.end() ||
                          std::ranges::find(words, "-h") != words.end();
@@ -71,10 +80,15 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     return kExitOk;
   }
   if (hide_last) arguments->replace_last(std::move(last));
-  Result<ImageAccess> images = parse_image_access(*arguments);
-  if (!images) return context.fail_with(images.error(), verb.usage_exit);
-  context.set_images(*std::move(images));
-  return verb.run(context, *arguments);
+  if (arguments->has("json-progress")) {
+    Result<JsonProgress> progress =
+        JsonProgress::on(arguments->value("json-progress"), std::string(verb.name));
+    if (!progress) return context.fail_with(progress.error(), verb.usage_exit);
+    context.set_json_progress(*std::move(progress));
+  }
+  const int code = run_with_images(context, verb, *arguments);
+  if (JsonProgress* progress = context.json_progress()) progress->end(code);
+  return code;
 }
 
 int run_generate(Context& context, std::span<const std::string> words) {

@@ -18,7 +18,8 @@ constexpr Option kOwnOptions[] = {
     {'l', "max-length", "LENGTH", "guest bytes to map; default: all"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 constexpr std::size_t kMappingsAtOnce = 1024;
 

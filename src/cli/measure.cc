@@ -26,7 +26,8 @@ constexpr Option kOwnOptions[] = {
      "what the source held then: its id or name, or snapshot.id=...,snapshot.name=..."},
     {'U', "force-share", "", "also where another process is writing to the source"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 std::unexpected<Error> wrong(std::string message) {
   return fail(ErrorKind::invalid_argument, std::move(message));
@@ -59,7 +60,9 @@ Result<Request> parse(const Arguments& arguments, const Context& context) {
   }
   const auto& names = arguments.positional();
   if (names.size() > 1) return wrong("At most one filename argument is allowed.");
-  if (names.empty() && (arguments.has("f") || request.snapshot)) {
+  const bool names_image =
+      arguments.has("f") || arguments.has("image-opts") || request.snapshot.has_value();
+  if (names.empty() && names_image) {
     return wrong("--image-opts, -f, and -l require a filename argument.");
   }
   if (names.empty() && !request.size) {

@@ -25,14 +25,15 @@ std::string clock_time(double seconds) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(Context& context, bool shown, double step)
+ProgressBar::ProgressBar(Context& context, bool shown, double step, std::FILE* output)
     : context_(context),
       shown_(shown),
-      terminal_(::isatty(STDOUT_FILENO) == 1),
+      output_(output),
+      terminal_(::isatty(::fileno(output)) == 1),
       step_(step),
       start_(std::chrono::steady_clock::now()),
       progress_([this](const Progress& progress) { changed(progress); }) {
-  if (!shown_) progress_ = Progress();
+  if (!shown_ && context.json_progress() == nullptr) progress_ = Progress();
   context_.on_status_signal([this] {
     fmt::print(stderr, "    ({:3.2f}/100%)\n", progress_.percent());
     std::fflush(stderr);
@@ -43,6 +44,8 @@ ProgressBar::ProgressBar(Context& context, bool shown, double step)
 ProgressBar::~ProgressBar() { context_.on_status_signal(nullptr); }
 
 void ProgressBar::changed(const Progress& progress) {
+  if (JsonProgress* json = context_.json_progress()) json->update(progress);
+  if (!shown_) return;
   if (terminal_) {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_drawn_ < kRedraw) return;
@@ -56,8 +59,8 @@ void ProgressBar::changed(const Progress& progress) {
 
 void ProgressBar::print_percent(double percent) {
   last_percent_ = percent;
-  fmt::print("    ({:3.2f}/100%)\r", percent);
-  std::fflush(stdout);
+  fmt::print(output_, "    ({:3.2f}/100%)\r", percent);
+  std::fflush(output_);
 }
 
 void ProgressBar::draw(const Progress& progress, double part) {
@@ -69,10 +72,10 @@ void ProgressBar::draw(const Progress& progress, double part) {
   std::string bar(filled, '#');
   bar.resize(kBarWidth, '.');
   // Erases what a longer line left behind.
-  fmt::print("\r\x1b[K[{}] {:5.1f}%  {} of {}  {}/s  {} left", bar, 100 * part,
+  fmt::print(output_, "\r\x1b[K[{}] {:5.1f}%  {} of {}  {}/s  {} left", bar, 100 * part,
              human_size(progress.done()), human_size(progress.total()),
              human_size(static_cast<std::uint64_t>(rate)), clock_time(left));
-  std::fflush(stdout);
+  std::fflush(output_);
 }
 
 void ProgressBar::complete() {
@@ -86,8 +89,8 @@ void ProgressBar::complete() {
 
 void ProgressBar::end() {
   if (!shown_) return;
-  fmt::print("\n");
-  std::fflush(stdout);
+  fmt::print(output_, "\n");
+  std::fflush(output_);
 }
 
 }  // namespace platter::cli

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 #include "src/cli/context.h"
@@ -15,7 +16,8 @@ namespace platter::cli {
 /// of `step` percent. SIGUSR1 prints one such line to standard error, with or without -p.
 class ProgressBar {
  public:
-  ProgressBar(Context& context, bool shown, double step);
+  /// On `output`. Context::json_progress() is told as well.
+  ProgressBar(Context& context, bool shown, double step, std::FILE* output = stdout);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -33,6 +35,7 @@ class ProgressBar {
 
   Context& context_;
   bool shown_;
+  std::FILE* output_;
   bool terminal_;
   double step_;
   double last_percent_ = 0;

@@ -15,7 +15,8 @@ constexpr Option kOwnOptions[] = {
     {0, "preallocation", "off|metadata|falloc|full", "reserve what is added (default: off)"},
     {0, "shrink", "", "allow a smaller size, which cuts data off"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // "+1G", "-512M" or "20G".
 struct NewSize {

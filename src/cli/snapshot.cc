@@ -18,7 +18,8 @@ constexpr Option kOwnOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "with -l: also where another process is writing to the image"},
 };
-constexpr auto kOptions = join_options(kOwnOptions, kPolicyOptions);
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // qemu-img cuts longer ones.
 constexpr std::size_t kNameMax = 255;

@@ -9,6 +9,7 @@
 #include "io/bytes.h"
 #include "src/ops/backing.h"
 #include "src/ops/concat_image.h"
+#include "src/ops/pipe_copy.h"
 #include "src/ops/qcow2_target.h"
 #include "src/ops/snapshot.h"
 #include "src/ops/target.h"
@@ -35,6 +36,11 @@ class Conversion {
 
  private:
   Task<void> open_sources();
+  Task<ConvertResult> from_pipe();
+  Task<CopyStats> take_from_pipe(Image& target, bool may_grow);
+  Task<CopyStats> to_pipe();
+  Task<OpenedImage> open_existing();
+  CreateOptions create_options(std::uint64_t size) const;
   Task<ConvertResult> into_existing();
   Task<ConvertResult> into_created();
   Task<ConvertResult> into_raw();
@@ -53,10 +59,69 @@ class Conversion {
 };
 
 Task<ConvertResult> Conversion::run() {
+  if (options_.source_pipe) co_return co_await from_pipe();
   co_await open_sources();
+  if (options_.target_pipe) {
+    ConvertResult result{.stats = co_await to_pipe()};
+    co_await source_->close();
+    co_return result;
+  }
   const bool existing = options_.target_mode == TargetMode::existing;
   ConvertResult result = existing ? co_await into_existing() : co_await into_created();
   co_await source_->close();
+  co_return result;
+}
+
+Task<CopyStats> Conversion::to_pipe() {
+  PipeWriter& target = *options_.target_pipe;
+  if (options_.target_format == "raw") return copy_to_pipe(*source_, target, options_.copy);
+  return copy_to_pipe_as_qcow2(*source_, target, options_.qcow2, options_.copy);
+}
+
+Task<CopyStats> Conversion::take_from_pipe(Image& target, bool may_grow) {
+  CopyOptions copy = options_.copy;
+  copy.target_is_zero = copy.target_is_zero || may_grow;
+  if (options_.compress) {
+    const ImageInfo info = co_await target.info();
+    copy.compress_unit = info.cluster_size.value_or(0);
+  }
+  co_return co_await copy_from_pipe(*options_.source_pipe, target, may_grow,
+                                    /*any_format=*/options_.source_format == "raw",
+                                    std::move(copy));
+}
+
+// The same ways as with a source of known size, but that the target grows as bytes come.
+Task<ConvertResult> Conversion::from_pipe() {
+  ConvertResult result;
+  if (options_.target_mode == TargetMode::existing) {
+    const OpenedImage opened = co_await open_existing();
+    result.stats = co_await take_from_pipe(*opened.image, /*may_grow=*/false);
+    co_await opened.image->finish();
+    co_await opened.image->close();
+    co_return result;
+  }
+  co_await plain_path(options_.target);
+  if (options_.target_format == "qcow2") {
+    const CreateOptions create = create_options(/*size=*/0);
+    Qcow2Target target(create, options_.target_cache, options_.target_durability);
+    co_await in_context(target.begin(), create_context());
+    const std::unique_ptr<Image> image = co_await target.open(nullptr);
+    result.stats = co_await take_from_pipe(*image, /*may_grow=*/true);
+    co_await image->finish();
+    co_await target.complete();
+    co_await image->close();
+    co_return result;
+  }
+  Target target = co_await in_context(
+      open_target(options_.target, options_.target_cache, options_.target_durability),
+      create_context());
+  DirectFile& file = *target.file;
+  co_await in_context(clear_target(file, options_.attributes), create_context());
+  const std::unique_ptr<Image> image =
+      co_await RawImage::open(std::move(target.file), options_.target);
+  result.stats = co_await take_from_pipe(*image, !file.traits().is_block_device);
+  co_await complete_target(target.unpublished.get(), file);
+  co_await image->close();
   co_return result;
 }
 
@@ -92,13 +157,18 @@ Result<void> Conversion::check_distinct(const File& target) const {
   return {};
 }
 
-Task<ConvertResult> Conversion::into_existing() {
+Task<OpenedImage> Conversion::open_existing() {
   const OpenOptions open{.purpose = OpenPurpose::write_whole,
                          .format = options_.target_format,
                          .cache = options_.target_cache,
                          .durability = options_.target_durability};
-  OpenedImage opened = co_await in_context(open_image(options_.target, open, options_.policy),
-                                           "Could not open '" + options_.target + "'");
+  co_return co_await in_context(
+      open_image(options_.existing_target.value_or(options_.target), open, options_.policy),
+      "Could not open '" + options_.target + "'");
+}
+
+Task<ConvertResult> Conversion::into_existing() {
+  const OpenedImage opened = co_await open_existing();
   Image& target = *opened.image;
   co_await check_distinct(target.file());
   if (target.virtual_size() < source_->virtual_size()) {
@@ -136,6 +206,18 @@ Task<std::unique_ptr<Image>> Conversion::open_target_backing() {
   co_return std::move(opened.image);
 }
 
+CreateOptions Conversion::create_options(std::uint64_t size) const {
+  return {.filename = options_.target,
+          .format = options_.target_format,
+          .size = size,
+          .preallocation = options_.preallocation,
+          .attributes = options_.attributes,
+          .qcow2 = options_.qcow2,
+          .sources = source_ids_,
+          .memory_max = options_.policy.memory_max,
+          .cancel = options_.copy.cancel};
+}
+
 Task<ConvertResult> Conversion::into_qcow2() {
   std::unique_ptr<Image> backing = co_await open_target_backing();
   if (backing) {
@@ -145,15 +227,7 @@ Task<ConvertResult> Conversion::into_qcow2() {
   copy.target_is_zero = true;
   if (backing) copy.target_backing_size = backing->virtual_size();
   if (options_.compress) copy.compress_unit = options_.qcow2.cluster_size;
-  const CreateOptions create{.filename = options_.target,
-                             .format = options_.target_format,
-                             .size = source_->virtual_size(),
-                             .preallocation = options_.preallocation,
-                             .attributes = options_.attributes,
-                             .qcow2 = options_.qcow2,
-                             .sources = source_ids_,
-                             .memory_max = options_.policy.memory_max,
-                             .cancel = copy.cancel};
+  const CreateOptions create = create_options(source_->virtual_size());
   Qcow2Target target(create, options_.target_cache, options_.target_durability);
   co_await in_context(target.begin(), create_context());
   const std::unique_ptr<Image> image = co_await target.open(std::move(backing));

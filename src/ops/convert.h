@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "formats/snapshot_key.h"
 #include "io/cancel.h"
 #include "io/file_attributes.h"
+#include "io/pipe.h"
 #include "src/ops/copy_engine.h"
 #include "src/ops/progress.h"
 
@@ -25,14 +27,16 @@ enum class TargetMode : std::uint8_t {
 
 struct ConvertOptions {
   std::vector<ImageName> sources;  ///< one after the other
-  std::string source_format;         ///< empty: by content
+  std::string source_format;       ///< empty: by content
   CacheUse source_cache = CacheUse::direct_if_possible;
   bool force_share = false;
   /// What the source held when this was taken, in the size that it had then.
   std::optional<SnapshotKey> snapshot;
 
   std::string target;
-  std::string target_format = "raw";
+  /// How an existing target is to be opened; without one: as the path `target`.
+  std::optional<ImageName> existing_target;
+  std::string target_format = "raw";  ///< empty, for an existing one: by content
   CacheUse target_cache = CacheUse::direct_if_possible;
   Durability target_durability = Durability::on_flush;
   TargetMode target_mode = TargetMode::create;
@@ -49,6 +53,11 @@ struct ConvertOptions {
   bool reflink = true;
   CopyOptions copy;
   OpenPolicy policy;
+
+  /// A raw image comes from here in place of `sources`; or the new image goes there in place of
+  /// `target`, as it is made from start to end. Not both.
+  std::shared_ptr<PipeReader> source_pipe;
+  std::shared_ptr<PipeWriter> target_pipe;
 };
 
 struct ConvertResult {
