@@ -89,6 +89,12 @@ bool lies_below(const std::string& path, const std::string& folder) {
   return path.starts_with(prefix);
 }
 
+// An image of a backing chain.
+struct Layer {
+  std::size_t depth = 0;  // 0: the first one
+  bool writable = false;
+};
+
 // Opens an image and what it names, as far as the policy goes, each file once.
 class Opener {
  public:
@@ -99,19 +105,38 @@ class Opener {
 
  private:
   Task<std::unique_ptr<DirectFile>> open_file(std::string name, FileOptions file, bool referenced);
-  Task<std::unique_ptr<Image>> open_layer(std::string filename, std::string format,
-                                          std::size_t depth, bool& guessed);
+  Task<std::unique_ptr<Image>> open_layer(std::string filename, std::string format, Layer layer,
+                                          bool& guessed);
   Task<std::unique_ptr<Image>> open_qcow2(std::unique_ptr<DirectFile> file, std::string filename,
-                                          std::size_t depth);
+                                          Layer layer);
   Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, std::size_t depth);
-  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image, std::size_t depth);
+  Task<std::unique_ptr<File>> open_data_file(const qcow2::Qcow2Image& image, Layer layer);
+  FileOptions options_of(Layer layer) const;
+  bool opens_for_writing(const std::string& image, const std::string& backing);
   Result<void> approve(int path_fd, const std::string& name, bool referenced);
   Result<void> check_may_follow(const std::string& image, const std::string& name) const;
 
   OpenOptions options_;
   OpenPolicy policy_;
   std::vector<FileId> opened_;
+  bool has_writable_backing_ = false;
 };
+
+FileOptions Opener::options_of(Layer layer) const {
+  FileOptions options = file_options(options_);
+  if (layer.depth == 0) return options;
+  options.access = layer.writable ? Access::read_write : Access::read_only;
+  // Nobody writes to a backing file of this chain meanwhile.
+  if (options.lock) options.lock = qcow2_locks_for(layer.writable);
+  return options;
+}
+
+bool Opener::opens_for_writing(const std::string& image, const std::string& backing) {
+  if (!options_.writable_backing || has_writable_backing_) return false;
+  const std::optional<std::string>& name = options_.writable_backing->name;
+  has_writable_backing_ = !name || means_file(image, *name, backing);
+  return has_writable_backing_;
+}
 
 // Looks at what a name leads to before it is opened for I/O.
 Result<void> Opener::approve(int path_fd, const std::string& name, bool referenced) {
@@ -150,12 +175,14 @@ Task<std::unique_ptr<DirectFile>> Opener::open_file(std::string name, FileOption
 Task<OpenedImage> Opener::open(std::string filename) {
   OpenedImage opened;
   opened.image =
-      co_await open_layer(std::move(filename), options_.format, 0, opened.format_was_guessed);
+      co_await open_layer(std::move(filename), options_.format,
+                          {.depth = 0, .writable = writes(options_.purpose)},
+                          opened.format_was_guessed);
   co_return opened;
 }
 
 Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::string format,
-                                                std::size_t depth, bool& guessed) {
+                                                Layer layer, bool& guessed) {
   // An explicit format that this build lacks is known before anything is opened.
   guessed = format.empty();
   if (!guessed) co_await check_format(format, /*guessed=*/false, policy_);
@@ -163,51 +190,44 @@ Task<std::unique_ptr<Image>> Opener::open_layer(std::string filename, std::strin
   if (filename.empty()) {
     co_return fail(ErrorKind::invalid_argument, "The 'file' block driver requires a file name");
   }
-  FileOptions options = file_options(options_);
-  if (depth > 0) {
-    // Nobody writes to a backing file of this chain meanwhile.
-    options.access = Access::read_only;
-    if (options.lock) options.lock = locks_for(OpenPurpose::read_stable);
-  }
   std::unique_ptr<DirectFile> file =
-      co_await open_file(filename, std::move(options), /*referenced=*/depth > 0);
+      co_await open_file(filename, options_of(layer), /*referenced=*/layer.depth > 0);
   if (guessed) {
     format = co_await probe(*file);
     co_await check_format(format, /*guessed=*/true, policy_);
   }
   if (format == "qcow2") {
-    co_return co_await open_qcow2(std::move(file), std::move(filename), depth);
+    co_return co_await open_qcow2(std::move(file), std::move(filename), layer);
   }
   co_return co_await RawImage::open(std::move(file), std::move(filename));
 }
 
 Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file,
-                                                std::string filename, std::size_t depth) {
-  const bool writable = writes(options_.purpose) && depth == 0;
+                                                std::string filename, Layer layer) {
   if (!options_.force_share && options_.purpose != OpenPurpose::inspect) {
-    co_await file->lock(qcow2_locks_for(writable));
+    co_await file->lock(qcow2_locks_for(layer.writable));
   }
   auto image =
       co_await qcow2::Qcow2Image::open(std::move(file), std::move(filename), policy_.memory_max);
-  image->set_discard_no_unref(options_.discard_no_unref && depth == 0);
+  image->set_discard_no_unref(options_.discard_no_unref && layer.depth == 0);
   // Looking at metadata opens nothing else.
   if (options_.purpose == OpenPurpose::inspect) co_return image;
-  std::unique_ptr<File> data_file = co_await open_data_file(*image, depth);
-  std::unique_ptr<Image> backing = co_await open_backing(*image, depth);
-  co_await image->connect(std::move(backing), std::move(data_file), writable);
+  std::unique_ptr<File> data_file = co_await open_data_file(*image, layer);
+  std::unique_ptr<Image> backing;
+  if (!options_.without_backing) backing = co_await open_backing(*image, layer.depth);
+  co_await image->connect(std::move(backing), std::move(data_file), layer.writable);
   co_return image;
 }
 
 Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image,
-                                                   std::size_t depth) {
+                                                   Layer layer) {
   const qcow2::Header& header = image.header();
   if (!header.has_data_file()) co_return nullptr;
   if (!header.data_file) {
     co_return fail(ErrorKind::corrupt_image, "'data-file' is required for this image");
   }
   co_await check_may_follow(image.filename(), *header.data_file);
-  FileOptions options = file_options(options_);
-  if (depth > 0) options.access = Access::read_only;
+  FileOptions options = options_of(layer);
   std::string path = co_await plain_path(referenced_path(image.filename(), *header.data_file));
   co_return co_await open_file(std::move(path), std::move(options), /*referenced=*/true);
 }
@@ -223,9 +243,10 @@ Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image
                                              std::to_string(policy_.chain_length_max) + " images");
   }
   bool guessed = false;
+  std::string path = referenced_path(image.filename(), *header.backing_file);
+  const Layer layer{.depth = depth + 1, .writable = opens_for_writing(image.filename(), path)};
   Result<std::unique_ptr<Image>> backing =
-      co_await open_layer(referenced_path(image.filename(), *header.backing_file),
-                          header.backing_format.value_or(""), depth + 1, guessed)
+      co_await open_layer(std::move(path), header.backing_format.value_or(""), layer, guessed)
           .result();
   if (!backing) {
     co_return fail(std::move(backing.error()).with_context("Could not open backing file"));

@@ -12,8 +12,10 @@
 #include "formats/snapshot_key.h"
 #include "io/cancel.h"
 #include "io/file_attributes.h"
+#include "src/ops/copy_bitmaps.h"
 #include "src/ops/copy_engine.h"
 #include "src/ops/progress.h"
+#include "src/ops/window_image.h"
 
 namespace platter {
 
@@ -30,6 +32,10 @@ struct ConvertOptions {
   bool force_share = false;
   /// What the source held when this was taken, in the size that it had then.
   std::optional<SnapshotKey> snapshot;
+  /// A part of the one source. What is skipped beyond its end leaves nothing.
+  std::optional<BlockWindow> window;
+  /// Persistent bitmaps of the one source, for a qcow2 target.
+  BitmapCopyOptions bitmaps;
 
   std::string target;
   std::string target_format = "raw";
@@ -49,10 +55,13 @@ struct ConvertOptions {
   bool reflink = true;
   CopyOptions copy;
   OpenPolicy policy;
+  /// What the error of making the target says behind its name; empty: as qemu-img convert does.
+  std::string create_words;
 };
 
 struct ConvertResult {
   bool reflinked = false;
+  bool skips_too_much = false;  ///< the window begins behind the source's end
   CopyStats stats;
 };
 
