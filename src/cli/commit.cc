@@ -1,5 +1,6 @@
 #include "src/ops/commit.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,14 +25,48 @@ constexpr Option kOptions[] = {
     {'q', "", "", "print nothing but errors"},
 };
 
-Task<void> commit_named(std::string name, OpenOptions open, CommitOptions options) {
-  const OpenedImage opened = co_await open_named(name, std::move(open));
+// One `commit`. Progress is shown from when the image is open.
+class Command {
+ public:
+  Command(Context& context, std::string name, OpenOptions open, CommitOptions options, bool shown)
+      : context_(context),
+        name_(std::move(name)),
+        open_(std::move(open)),
+        options_(std::move(options)),
+        shows_progress_(shown) {}
+
+  Result<void> run();
+
+ private:
+  Task<void> commit_named();
+
+  Context& context_;
+  std::string name_;
+  OpenOptions open_;
+  CommitOptions options_;
+  bool shows_progress_;
+  std::optional<ProgressBar> bar_;
+};
+
+Task<void> Command::commit_named() {
+  const OpenedImage opened = co_await open_named(name_, open_);
   Image& image = *opened.image;
-  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(name);
-  const Result<CopyStats> done = co_await commit(image, std::move(options)).result();
+  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(name_);
+  bar_.emplace(context_, shows_progress_, 1.0);
+  options_.progress = &bar_->progress();
+  const Result<CopyStats> done = co_await commit(image, options_).result();
   Result<void> closed = co_await image.close().result();
   if (!done) co_await fail(done.error().clone());
   co_await std::move(closed);
+}
+
+Result<void> Command::run() {
+  Result<void> done = context_.run(commit_named());
+  if (bar_) {
+    if (done) bar_->complete();
+    bar_->end();
+  }
+  return done;
 }
 
 int run(Context& context, const Arguments& arguments) {
@@ -60,12 +95,9 @@ int run(Context& context, const Arguments& arguments) {
                    .cache = arguments.has("t") ? cache->use : CacheUse::direct_if_possible,
                    .durability = cache->durability,
                    .writable_backing = WritableBacking{.name = options.base}};
-  ProgressBar bar(context, arguments.has("p") && !quiet, 1.0);
-  options.progress = &bar.progress();
-  const Result<void> done = context.run(
-      commit_named(arguments.positional().front(), std::move(open), std::move(options)));
-  if (done) bar.complete();
-  bar.end();
+  Command command(context, arguments.positional().front(), std::move(open), std::move(options),
+                  arguments.has("p") && !quiet);
+  const Result<void> done = command.run();
   if (!done) return context.fail_with(done.error());
   if (!quiet) context.print("Image committed.\n");
   return kExitOk;
