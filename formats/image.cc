@@ -48,14 +48,20 @@ Image& Image::layer(unsigned depth) noexcept {
 namespace {
 
 // What the backing image, which may be shorter, has for a run.
-Task<std::vector<Mapping>> map_behind(Image& backing, Mapping run, std::size_t count_max) {
+Task<std::vector<Mapping>> map_behind(Image& backing, Mapping run, std::size_t count_max,
+                                      const Image* until) {
   std::vector<Mapping> found;
   const std::uint64_t end = backing.virtual_size();
   if (run.offset >= end) {
     found.push_back(run);
     co_return found;
   }
-  found = co_await backing.map_chain(run.offset, std::min(run.length, end - run.offset), count_max);
+  run.length = std::min(run.length, end - run.offset);
+  if (&backing == until) {
+    found.push_back(run);
+  } else {
+    found = co_await backing.map_chain(run.offset, run.length, count_max, until);
+  }
   for (Mapping& mapping : found) ++mapping.depth;
   co_return found;
 }
@@ -63,7 +69,7 @@ Task<std::vector<Mapping>> map_behind(Image& backing, Mapping run, std::size_t c
 }  // namespace
 
 Task<std::vector<Mapping>> Image::map_chain(std::uint64_t offset, std::uint64_t length,
-                                            std::size_t count_max) {
+                                            std::size_t count_max, const Image* until) {
   std::vector<Mapping> own = co_await map(offset, length, count_max);
   if (backing() == nullptr) co_return own;
   std::vector<Mapping> all;
@@ -73,7 +79,7 @@ Task<std::vector<Mapping>> Image::map_chain(std::uint64_t offset, std::uint64_t 
       all.push_back(run);
       continue;
     }
-    const auto behind = co_await map_behind(*backing(), run, count_max - all.size());
+    const auto behind = co_await map_behind(*backing(), run, count_max - all.size(), until);
     all.insert(all.end(), behind.begin(), behind.end());
     // Where the backing image told of a part only, the rest is for the next call.
     const std::uint64_t reached = behind.back().offset + behind.back().length;

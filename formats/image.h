@@ -91,8 +91,11 @@ class Image {
   virtual Image* backing() noexcept { return nullptr; }
   /// map() through the whole chain: what is unallocated here is looked up in the backing image,
   /// and so on. What no image of the chain has stays `unallocated` and reads as zeroes.
+  /// `until`, an image of the chain: it is not looked into. What the layers above leave to it is
+  /// `unallocated` with its depth; what they leave to nobody, because one of them is shorter, is
+  /// `unallocated` with the depth of a layer above.
   Task<std::vector<Mapping>> map_chain(std::uint64_t offset, std::uint64_t length,
-                                       std::size_t count_max);
+                                       std::size_t count_max, const Image* until = nullptr);
 
   /// Reads guest bytes that map() of this image called compressed, all of them.
   /// Errors: corrupt_image, io; unsupported where the format has none.

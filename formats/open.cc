@@ -125,6 +125,7 @@ class Opener {
     BlockOptions options;
     NodeOptions parent;
     std::size_t depth = 0;    // in the backing chain
+    bool writable = false;    // the image is opened for writing
     bool referenced = false;  // an image named the file
   };
   // A node whose file is open, and whose format is known.
@@ -148,12 +149,30 @@ class Opener {
   Task<std::unique_ptr<Image>> open_backing_of(const qcow2::Qcow2Image& image, Request backing,
                                                std::optional<std::string> reference, bool& guessed);
   Result<void> check_may_follow(const std::string& image, const std::string& name) const;
-  bool writes_at(std::size_t depth) const { return writes(options_.purpose) && depth == 0; }
+  FileOptions file_options_of(const Request& request) const;
+  bool opens_for_writing(const std::string& image, const std::string& backing);
 
   OpenOptions options_;
   OpenPolicy policy_;
   FileNodeOpener files_;
+  bool has_writable_backing_ = false;
 };
+
+FileOptions Opener::file_options_of(const Request& request) const {
+  FileOptions file = file_options(options_);
+  if (request.depth == 0) return file;
+  file.access = request.writable ? Access::read_write : Access::read_only;
+  // Nobody writes to a backing file of this chain meanwhile.
+  if (file.lock) file.lock = qcow2_locks_for(request.writable);
+  return file;
+}
+
+bool Opener::opens_for_writing(const std::string& image, const std::string& backing) {
+  if (!options_.writable_backing || has_writable_backing_) return false;
+  const std::optional<std::string>& name = options_.writable_backing->name;
+  has_writable_backing_ = !name || means_file(image, *name, backing);
+  return has_writable_backing_;
+}
 
 Result<void> Opener::check_may_follow(const std::string& image, const std::string& name) const {
   if (policy_.follow_references) return {};
@@ -168,7 +187,7 @@ Result<Opener::Request> Opener::request_for(const ImageName& name) const {
     Result<BlockOptions> options = name.options();
     if (!options) return fail(std::move(options.error()));
     if (!options_.format.empty()) options->set("driver", format);
-    return Request{.options = *std::move(options)};
+    return Request{.options = *std::move(options), .writable = writes(options_.purpose)};
   }
   const bool referenced = name.form() == ImageName::Form::reference;
   if (referenced && !policy_.follow_references) {
@@ -185,6 +204,7 @@ Result<Opener::Request> Opener::request_for(const ImageName& name) const {
   Result<std::string> path = plain_path(name.text());
   if (!path) return fail(std::move(path.error()));
   return Request{.options = BlockOptions::of_path(*std::move(path), options_.format),
+                 .writable = writes(options_.purpose),
                  .referenced = referenced};
 }
 
@@ -212,7 +232,7 @@ Task<Opener::Node> Opener::open_node(Request& request) {
   if (!node.guessed) co_await check_format(name, node.format, /*guessed=*/false, policy_);
   BlockOptions child = co_await take_file_child(request.options, !node.guessed);
   node.options =
-      co_await files_.take_options(request.options, request.parent, writes_at(request.depth));
+      co_await files_.take_options(request.options, request.parent, request.writable);
   node.file = co_await open_node_file(request, std::move(child), node.options.inherited());
   if (node.guessed) {
     node.format = co_await probe(*node.file.file);
@@ -223,15 +243,9 @@ Task<Opener::Node> Opener::open_node(Request& request) {
 
 Task<FileNode> Opener::open_node_file(Request& request, BlockOptions child,
                                       const NodeOptions& node) {
-  FileOptions file = file_options(options_);
-  if (request.depth > 0) {
-    // Nobody writes to a backing file of this chain meanwhile.
-    file.access = Access::read_only;
-    if (file.lock) file.lock = locks_for(OpenPurpose::read_stable);
-  }
   FileNodeRequest below{.options = std::move(child),
                         .parent = node,
-                        .file = std::move(file),
+                        .file = file_options_of(request),
                         .referenced = request.referenced};
   return files_.open(std::move(below));
 }
@@ -276,12 +290,11 @@ Task<std::unique_ptr<Image>> Opener::open_raw(Request& request, Node node) {
 }
 
 Task<std::unique_ptr<Image>> Opener::open_qcow2(Request& request, Node node) {
-  const bool writable = writes_at(request.depth);
   const std::string shown = qcow2_json(request.options, node.file);
   const Qcow2NodeOptions own = co_await take_qcow2_options(request.options);
   const bool locks = !options_.force_share && !node.options.force_share;
   if (locks && options_.purpose != OpenPurpose::inspect && node.file.direct->is_locked()) {
-    co_await node.file.direct->lock(qcow2_locks_for(writable));
+    co_await node.file.direct->lock(qcow2_locks_for(request.writable));
   }
   auto image = co_await qcow2::Qcow2Image::open(std::move(node.file.file),
                                                 std::move(node.file.path), policy_.memory_max);
@@ -289,7 +302,7 @@ Task<std::unique_ptr<Image>> Opener::open_qcow2(Request& request, Node node) {
   co_await check_qcow2_options(own, image->header());
   const bool keeps_places = options_.discard_no_unref || own.discard_no_unref;
   image->set_discard_no_unref(keeps_places && request.depth == 0);
-  const bool no_backing = takes_null_backing(request.options);
+  const bool no_backing = takes_null_backing(request.options) || options_.without_backing;
   // Looking at metadata opens nothing else.
   if (options_.purpose == OpenPurpose::inspect) {
     request.options.take("data-file");
@@ -301,7 +314,7 @@ Task<std::unique_ptr<Image>> Opener::open_qcow2(Request& request, Node node) {
   std::unique_ptr<Image> backing;
   if (!no_backing) backing = co_await open_backing(*image, request, node.options);
   co_await check_nothing_left(request.options, "qcow2");
-  co_await image->connect(std::move(backing), std::move(data_file), writable);
+  co_await image->connect(std::move(backing), std::move(data_file), request.writable);
   co_return image;
 }
 
@@ -325,11 +338,9 @@ Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& imag
     child.set("filename",
               {.text = co_await plain_path(referenced_path(image.location(), *header.data_file))});
   }
-  FileOptions file = file_options(options_);
-  if (request.depth > 0) file.access = Access::read_only;
   FileNodeRequest below{.options = std::move(child),
                         .parent = node.inherited(),
-                        .file = std::move(file),
+                        .file = file_options_of(request),
                         .referenced = referenced};
   FileNode opened = co_await files_.open(std::move(below));
   co_return std::move(opened.file);
@@ -343,7 +354,11 @@ Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image
   Request backing{.options = request.options.take_child("backing"),
                   .parent = node.inherited(),
                   .depth = request.depth + 1};
-  backing.parent.read_only = true;
+  if (header.backing_file) {
+    const std::string path = referenced_path(image.location(), *header.backing_file);
+    backing.writable = opens_for_writing(image.location(), path);
+  }
+  backing.parent.read_only = !backing.writable;
   if (!header.backing_file && !reference && backing.options.empty()) co_return nullptr;
   if (backing.depth >= policy_.chain_length_max) {
     co_return fail(ErrorKind::too_large, "'" + image.filename() +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "formats/image.h"
@@ -22,6 +23,12 @@ enum class OpenPurpose : std::uint8_t {
   resize,
 };
 
+/// Which one: the first one that the name means (see means_file()); without: the image's own backing
+/// file. Where the chain has none, none is opened so.
+struct WritableBacking {
+  std::optional<std::string> name;
+};
+
 struct OpenOptions {
   OpenPurpose purpose = OpenPurpose::read;
   /// The format by name; empty: decided by content, as raw only when nothing else matches.
@@ -33,6 +40,11 @@ struct OpenOptions {
   /// qcow2, version 3: what the guest discards, or zeroes and lets go, stays allocated as zero
   /// clusters in the same place, so that images do not fragment; their file's space is given back.
   bool discard_no_unref = false;
+  /// Opens no backing file: what the image leaves to it reads as zeroes. For those who give the
+  /// image another one.
+  bool without_backing = false;
+  /// An image of the backing chain is opened for writing, too; all of it is locked accordingly.
+  std::optional<WritableBacking> writable_backing = std::nullopt;
 };
 
 /// Tells how the format was decided: writing to a raw image that was only guessed to be raw lets

@@ -17,4 +17,8 @@ std::string referenced_path(std::string_view image_path, const std::string& name
 /// as one. Errors: unsupported.
 Result<std::string> plain_path(std::string name);
 
+/// Whether a name inside an image (or one that a user gives in such a one's place) leads to the file
+/// at `path`, through links and whatever folders. False where one of them leads nowhere.
+bool means_file(std::string_view image_path, const std::string& name, const std::string& path);
+
 }  // namespace platter

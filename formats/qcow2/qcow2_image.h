@@ -21,6 +21,12 @@ class Writing;
 struct AmendOptions;
 struct NewSnapshot;
 
+/// A backing file as a header names it.
+struct BackingReference {
+  std::optional<std::string> name;
+  std::optional<std::string> format;
+};
+
 /// Versions 2 and 3 with every feature but encryption.
 ///
 /// Any number of requests may be in flight, also beside flush(). What was written is durable after
@@ -93,6 +99,18 @@ class Qcow2Image final : public Image {
   /// may end writing for good. Bitmaps that bitmaps() has told of are others afterwards.
   /// REQUIRES: no request is in flight. Errors: read_only; those of plan_amend(), no_space.
   Task<void> amend(AmendOptions options);
+  /// Gives up all clusters: the disk reads as its backing image, or as zeroes. Snapshots and bitmaps
+  /// stay. Durable when it returns. After a crash or an error each cluster is what it was or given up,
+  /// and at worst some are counted and not used. REQUIRES: no request is in flight.
+  /// Errors: read_only, corrupt_image, cancelled (nothing has changed then), io.
+  Task<void> make_empty(const CancelToken* cancel = nullptr);
+  /// Names another backing file, or none, in the header: durable when it returns, and the old name
+  /// or the new one after a crash. What is open stays as it is, so nothing but close() is to follow.
+  /// check_backing_file() finds the errors and changes nothing.
+  /// Errors: read_only, no_space (the header), invalid_argument (a name that is too long; a raw data
+  /// file, which is no longer all of the disk then), unsupported, io.
+  Task<void> set_backing_file(BackingReference reference);
+  Task<void> check_backing_file(BackingReference reference);
   /// From now on this read-only image is what it was when the snapshot was taken, in contents and
   /// size. REQUIRES: read_only(), connected, no request in flight.
   /// Errors: not_found, corrupt_image, io.
@@ -113,6 +131,7 @@ class Qcow2Image final : public Image {
   Task<void> change_refcount_width(unsigned order, const AmendOptions& options);
   Task<void> drop_clusters(std::vector<std::uint64_t> offsets);
   Task<void> downgrade(const AmendOptions& options);
+  Task<void> forget_data_file_clusters();
   Task<std::uint64_t> data_end();
   Task<bool> has_holes_below();
   Task<std::vector<Mapping>> split_at_holes(std::vector<Mapping> mappings, std::size_t count_max);

@@ -1,14 +1,17 @@
-// What changes an image as a whole: snapshots, and the options that it was made with.
+// What changes an image as a whole: snapshots, the options that it was made with, its backing file.
 #include <utility>
 #include <vector>
 
 #include "formats/qcow2/amend.h"
+#include "formats/qcow2/header_change.h"
 #include "formats/qcow2/header_sector.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/refcount_conversion.h"
 #include "formats/qcow2/snapshots.h"
+#include "formats/qcow2/table_batch.h"
 #include "formats/qcow2/writing.h"
 #include "formats/qcow2/zero_expansion.h"
+#include "io/bytes.h"
 
 namespace platter::qcow2 {
 
@@ -90,6 +93,53 @@ Task<void> Qcow2Image::downgrade(const AmendOptions& options) {
                                       .on_done = options.on_done});
   co_await expansion.run();
   co_await writing_->epochs.publish_header(downgraded(header_));
+}
+
+Task<void> Qcow2Image::make_empty(const CancelToken* cancel) {
+  co_await check_writable();
+  if (data_file_) {
+    co_await forget_data_file_clusters();
+    co_return;
+  }
+  Snapshots snapshots(*writing_, counts_memory_max(), cancel);
+  co_await snapshots.empty_active();
+}
+
+// They are not counted: the space is given back once nothing on disk refers to it.
+Task<void> Qcow2Image::forget_data_file_clusters() {
+  const std::uint64_t end = align_up(header_.size, header_.cluster_size());
+  co_await writing_->writer.forget_clusters(0, end);
+  co_await writing_->epochs.commit();
+  const std::uint64_t size = co_await data_file_->size();
+  if (!data_file_->traits().is_block_device && size > 0) {
+    co_await data_file_->write_zeroes(0, size, ZeroMode::may_unmap);
+  }
+}
+
+namespace {
+
+Result<Header> with_backing(Header header, BackingReference reference) {
+  const bool raw_data_file = header.has_data_file() && header.autoclear(kRawDataFileBit);
+  const bool possible = !reference.name || (!raw_data_file && reference.name->size() <= kBackingNameMax);
+  if (!possible) return fail(ErrorKind::invalid_argument, "Invalid argument");
+  header.backing_file = std::move(reference.name);
+  header.backing_format = std::move(reference.format);
+  return header;
+}
+
+}  // namespace
+
+Task<void> Qcow2Image::check_backing_file(BackingReference reference) {
+  co_await check_writable();
+  std::vector<std::byte> cluster(header_.cluster_size());
+  co_await read_zero_filled(*file_, 0, cluster);
+  (void)co_await plan_header_change(cluster, co_await with_backing(header_, std::move(reference)));
+}
+
+Task<void> Qcow2Image::set_backing_file(BackingReference reference) {
+  co_await check_writable();
+  co_await writing_->finish();  // bitmaps, too: their extension is a part of what is written
+  co_await writing_->epochs.publish_header(co_await with_backing(header_, std::move(reference)));
 }
 
 }  // namespace platter::qcow2

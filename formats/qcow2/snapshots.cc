@@ -343,4 +343,30 @@ Task<void> Snapshots::complete_table_in(Space& space) {
   co_await settle();
 }
 
+// --- empty
+
+// In place: entries need not change together, and the table need not move behind what goes.
+Task<void> Snapshots::empty_active() {
+  RangeLock::Guard everything(w_.writer.locks(), 0, kMaxFileSize, /*exclusive=*/true);
+  co_await everything.acquired();
+  co_await begin();
+  Referrer emptied{.tree = co_await TableTree::make(w_.header, active(), w_.file.name())};
+  co_await references_.verify(emptied, Change::lower, cancel_);
+  EntryTable& l1 = w_.map.l1();
+  for (std::size_t i = 0; i < l1.size(); ++i) {
+    if (l1[i] != 0) l1.set(i, 0);
+  }
+  w_.regions.replace_clusters(RegionKind::active_l2, {});
+  w_.cache.forget_all();
+  co_await w_.epochs.commit();
+  co_await in_context(drop_emptied(emptied),
+                      "the image is empty, but not all of its space was given back");
+}
+
+Task<void> Snapshots::drop_emptied(Referrer& emptied) {
+  co_await references_.apply(emptied, Change::lower);
+  w_.writer.forget_compressed_place();
+  co_await settle();
+}
+
 }  // namespace platter::qcow2

@@ -34,6 +34,7 @@ struct NewSnapshot {
 ///   apply    COPIED is cleared and counts are raised below the snapshot; the header names a new L1
 ///            table and the snapshot's size; counts are lowered below the old one; COPIED is set
 ///   complete the header names a new table with the same snapshots
+///   empty    the active L1 table's entries become 0; counts are lowered below what it was
 ///
 /// Belongs to its image's ring.
 class Snapshots {
@@ -58,6 +59,9 @@ class Snapshots {
   /// data that this version asks for. What was there is dropped.
   /// Errors: too_large (the table), no_space, corrupt_image, io.
   Task<void> complete_table();
+  /// Gives up all that the active table refers to. A crash while the table is written leaves some of
+  /// it referred to. Errors: corrupt_image, cancelled, io.
+  Task<void> empty_active();
 
  private:
   using Change = RefcountWindow::Change;
@@ -83,6 +87,7 @@ class Snapshots {
   Task<void> drop_removed(Referrer& removed);
   Task<void> apply_in(Space& space, SnapshotKey key);
   Task<void> complete_table_in(Space& space);
+  Task<void> drop_emptied(Referrer& emptied);
   Task<std::vector<std::uint64_t>> l1_to_apply(Snapshot snapshot);
   Task<void> check_tables(const TableTree& tree);
   Task<void> switch_to(ClusterRun run, std::vector<std::uint64_t> l1, std::uint64_t size);

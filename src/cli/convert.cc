@@ -38,7 +38,8 @@ constexpr Option kOwnOptions[] = {
     {0, "salvage", "", "go on after read errors: what can't be read becomes zeroes"},
     {0, "target-image-opts", "", "the target, which exists, is named by options"},
     {0, "target-is-zero", "", "the existing target reads as zeroes"},
-    {0, "bitmaps", "", "copy persistent bitmaps (raw images have none)"},
+    {0, "bitmaps", "", "copy persistent bitmaps of one qcow2 source to a qcow2 target"},
+    {0, "skip-broken-bitmaps", "", "with --bitmaps: leave out inconsistent ones, with a warning"},
 };
 constexpr auto kOptions =
     join_options(kOwnOptions, kImageOptsOption, kObjectOption, kProgressOptions, kPolicyOptions);
@@ -62,6 +63,9 @@ Result<void> check_conflicts(const Arguments& arguments) {
   }
   if (arguments.has("C") && arguments.has("salvage")) {
     return wrong("Cannot use copy offloading in salvaging mode");
+  }
+  if (arguments.has("skip-broken-bitmaps") && !arguments.has("bitmaps")) {
+    return wrong("Use of --skip-broken-bitmaps requires --bitmaps");
   }
   if (arguments.has("target-is-zero") && !arguments.has("n")) {
     return wrong("--target-is-zero requires use of -n flag");
@@ -143,7 +147,6 @@ Result<void> check_format(const Arguments& arguments, const ConvertOptions& opti
   if (arguments.has("F") && raw) {
     return wrong("Backing file format not supported for file format 'raw'");
   }
-  if (arguments.has("bitmaps")) return wrong("Source lacks bitmap support");
   return {};
 }
 
@@ -254,6 +257,8 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   options.copy.offload_copy = arguments.has("C");
   options.copy.salvage = arguments.has("salvage");
   options.copy.target_is_zero = arguments.has("target-is-zero");
+  options.bitmaps.wanted = arguments.has("bitmaps");
+  options.bitmaps.skip_inconsistent = arguments.has("skip-broken-bitmaps");
   options.copy.cancel = &context.cancel();
   options.policy = context.images().policy;
   // Who names a size wants the data looked at.
@@ -292,6 +297,9 @@ int run(Context& context, const Arguments& arguments) {
   options->copy.progress = &bar.progress();
   options->copy.on_salvage = [&](const Error& error) {
     if (!quiet) context.warning(error.message());
+  };
+  options->bitmaps.on_skipped = [&](const std::string& name) {
+    context.warning(fmt::format("Skipping inconsistent bitmap '{}'", name));
   };
   const Result<ConvertResult> result = context.run(convert(*std::move(options)));
   if (result) bar.complete();

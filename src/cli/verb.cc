@@ -6,9 +6,9 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 12> kVerbs = {
-      &kAmend,  &kBench, &kBitmap, &kCheck,   &kCompare, &kConvert,
-      &kCreate, &kInfo,  &kMap,    &kMeasure, &kResize,  &kSnapshot};
+  static constexpr std::array<const Verb*, 15> kVerbs = {
+      &kAmend,  &kBench, &kBitmap, &kCheck, &kCommit,  &kCompare, &kConvert, &kCreate,
+      &kDd,     &kInfo,  &kMap,    &kMeasure, &kRebase, &kResize,  &kSnapshot};
   return kVerbs;
 }
 

@@ -40,12 +40,15 @@ extern const Verb kAmend;
 extern const Verb kBench;
 extern const Verb kBitmap;
 extern const Verb kCheck;
+extern const Verb kCommit;
 extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;
+extern const Verb kDd;
 extern const Verb kInfo;
 extern const Verb kMap;
 extern const Verb kMeasure;
+extern const Verb kRebase;
 extern const Verb kResize;
 extern const Verb kSnapshot;
 

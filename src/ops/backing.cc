@@ -33,4 +33,11 @@ Task<BackingImage> look_at_backing(std::string image_path, std::string name, std
   co_return backing;
 }
 
+Image* find_backing_image(Image& image, const std::string& name) {
+  for (Image* layer = &image; layer->backing() != nullptr; layer = layer->backing()) {
+    if (means_file(layer->filename(), name, layer->backing()->filename())) return layer->backing();
+  }
+  return nullptr;
+}
+
 }  // namespace platter

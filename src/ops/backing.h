@@ -27,4 +27,8 @@ Task<BackingImage> look_at_backing(std::string image_path, std::string name, std
 /// The files of an image and of its backing chain.
 std::vector<FileId> files_of_chain(Image& image);
 
+/// The first image of the backing chain below `image` that the name means, given in the place of the
+/// backing file's name in the image above it (see means_file()); null where there is none.
+Image* find_backing_image(Image& image, const std::string& name);
+
 }  // namespace platter

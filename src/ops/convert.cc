@@ -49,12 +49,16 @@ class Conversion {
   Task<bool> try_reflink(DirectFile& file);
   bool may_reflink() const;
   Result<void> check_distinct(const File& target) const;
+  void apply_window();
   std::string create_context() const {
+    if (!options_.create_words.empty()) return options_.target + ": " + options_.create_words;
     return options_.target + ": error while converting " + options_.target_format;
   }
 
   ConvertOptions& options_;
   std::unique_ptr<Image> source_;
+  bool skips_too_much_ = false;
+  std::optional<BitmapSource> bitmaps_;  // that are to be copied
   std::vector<FileId> source_ids_;
 };
 
@@ -69,6 +73,7 @@ Task<ConvertResult> Conversion::run() {
   const bool existing = options_.target_mode == TargetMode::existing;
   ConvertResult result = existing ? co_await into_existing() : co_await into_created();
   co_await source_->close();
+  result.skips_too_much = skips_too_much_;
   co_return result;
 }
 
@@ -137,6 +142,7 @@ Task<void> Conversion::open_sources() {
     for (const FileId& id : files_of_chain(*opened.image)) source_ids_.push_back(id);
     parts.push_back(std::move(opened.image));
   }
+  const std::uint64_t size_now = parts.front()->virtual_size();
   if (options_.snapshot) {
     if (parts.size() > 1) {
       co_await fail(ErrorKind::unsupported, "No support for concatenating multiple snapshot");
@@ -144,7 +150,25 @@ Task<void> Conversion::open_sources() {
     co_await in_context(show_snapshot(*parts.front(), *options_.snapshot),
                         "Failed to load snapshot");
   }
+  if (options_.bitmaps.wanted) {
+    if (parts.size() > 1) {
+      co_await fail(ErrorKind::unsupported, "Copying bitmaps only possible with single source");
+    }
+    bitmaps_ = co_await find_bitmaps(*parts.front(), options_.bitmaps);
+    bitmaps_->size = size_now;  // a snapshot may have had another one
+  }
   source_ = co_await ConcatImage::make(std::move(parts));
+  if (options_.window) apply_window();
+}
+
+void Conversion::apply_window() {
+  const ByteWindow window = window_of(*options_.window, source_->virtual_size());
+  skips_too_much_ = window.skips_too_much;
+  const bool whole = window.offset == 0 && window.length == source_->virtual_size();
+  if (!whole) {
+    source_ = std::make_unique<WindowImage>(std::move(source_), window);
+    options_.reflink = false;
+  }
 }
 
 // QEMU's locks refuse this already, unless they were not asked for.
@@ -180,7 +204,9 @@ Task<ConvertResult> Conversion::into_existing() {
     const ImageInfo info = co_await target.info();
     copy.compress_unit = info.cluster_size.value_or(0);
   }
+  if (bitmaps_) co_await check_takes_bitmaps(*bitmaps_, target);
   result.stats = co_await copy_image(*source_, target, std::move(copy));
+  if (bitmaps_) co_await copy_bitmaps(*bitmaps_, target, options_.bitmaps);
   co_await target.finish();
   co_await target.close();
   co_return result;
@@ -188,7 +214,14 @@ Task<ConvertResult> Conversion::into_existing() {
 
 Task<ConvertResult> Conversion::into_created() {
   co_await plain_path(options_.target);  // its error has no context, as qemu-img has it
-  if (options_.target_format == "qcow2") co_return co_await into_qcow2();
+  const bool qcow2 = options_.target_format == "qcow2";
+  if (bitmaps_ && (!qcow2 || options_.qcow2.version < 3)) {
+    co_return fail(no_bitmaps_in(options_.target_format));
+  }
+  if (qcow2) co_return co_await into_qcow2();
+  if (options_.target_format != "raw") {
+    co_return fail(ErrorKind::unknown_format, "Unknown file format");
+  }
   co_return co_await into_raw();
 }
 
@@ -232,7 +265,9 @@ Task<ConvertResult> Conversion::into_qcow2() {
   co_await in_context(target.begin(), create_context());
   const std::unique_ptr<Image> image = co_await target.open(std::move(backing));
   ConvertResult result;
+  if (bitmaps_) co_await check_takes_bitmaps(*bitmaps_, *image);
   result.stats = co_await copy_image(*source_, *image, std::move(copy));
+  if (bitmaps_) co_await copy_bitmaps(*bitmaps_, *image, options_.bitmaps);
   co_await image->finish();
   co_await target.complete();
   co_await image->close();

@@ -14,8 +14,10 @@
 #include "io/cancel.h"
 #include "io/file_attributes.h"
 #include "io/pipe.h"
+#include "src/ops/copy_bitmaps.h"
 #include "src/ops/copy_engine.h"
 #include "src/ops/progress.h"
+#include "src/ops/window_image.h"
 
 namespace platter {
 
@@ -32,6 +34,10 @@ struct ConvertOptions {
   bool force_share = false;
   /// What the source held when this was taken, in the size that it had then.
   std::optional<SnapshotKey> snapshot;
+  /// A part of the one source. What is skipped beyond its end leaves nothing.
+  std::optional<BlockWindow> window;
+  /// Persistent bitmaps of the one source, for a qcow2 target.
+  BitmapCopyOptions bitmaps;
 
   std::string target;
   /// How an existing target is to be opened; without one: as the path `target`.
@@ -58,10 +64,13 @@ struct ConvertOptions {
   /// `target`, as it is made from start to end. Not both.
   std::shared_ptr<PipeReader> source_pipe;
   std::shared_ptr<PipeWriter> target_pipe;
+  /// What the error of making the target says behind its name; empty: as qemu-img convert does.
+  std::string create_words;
 };
 
 struct ConvertResult {
   bool reflinked = false;
+  bool skips_too_much = false;  ///< the window begins behind the source's end
   CopyStats stats;
 };
 

@@ -21,8 +21,8 @@ from qcow2_bitmaps import bitmaps_of
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
 VERBS = (
-    "usage", "amend", "bench", "bitmap", "check", "create", "create_qcow2", "info", "map", "measure", "resize", "compare", "convert",
-    "snapshot",
+    "usage", "amend", "bench", "bitmap", "check", "commit", "create", "create_qcow2", "dd", "info", "map", "measure", "rebase",
+    "resize", "compare", "convert", "convert_bitmaps", "snapshot",
 )
 TIMEOUT_S = 60
 
@@ -36,8 +36,12 @@ def make(folder, name, what):
     elif what.startswith("-> "):
         os.symlink(what[3:], path)
     elif what.startswith("qcow2 "):
-        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", *what.split()[1:-1], "--", name, what.split()[-1]],
+        how, *writes = what.split(" | ")
+        subprocess.run([QEMU_IMG, "create", "-q", "-f", "qcow2", *how.split()[1:-1], "--", name, how.split()[-1]],
                        check=True, cwd=folder)
+        if writes:
+            words = [word for write in writes for word in ("-c", write)]
+            subprocess.run(["qemu-io", "-f", "qcow2", *words, name], check=True, cwd=folder, stdout=subprocess.DEVNULL)
     else:
         write_layout(path, what)
 
@@ -140,7 +144,7 @@ def run_case(case, tools):
     """The differences of one case."""
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
-    by_contents = name.startswith(("amend/", "bitmap/", "measure/", "snapshot/"))
+    by_contents = name.startswith(("amend/", "bitmap/", "commit/", "convert_bitmaps/", "dd/", "measure/", "rebase/", "snapshot/"))
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.

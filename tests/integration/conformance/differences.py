@@ -9,6 +9,7 @@ _TEXT = "the message says more, or says what was wrong"
 _NO_TABLE = "no L2 table is made where there is nothing to cut off"
 _FIRST = "what is refused changes nothing"
 _OBJECTS = "no --object and --image-opts yet: with the formats that need them"
+_EMPTY_FORMAT = "an empty format name is none: decided by content"
 _NODE = "the image's name where qemu-img has a number of its own"
 
 DIFFERENCES = {
@@ -64,7 +65,7 @@ DIFFERENCES = {
     "create/preallocation_metadata": ({"files"}, _ABSENT),
     "create/nocow_flag": ({"code", "files", "stdout", "stderr"}, "a name alone means on; qemu-img reads no + cow"),
     "create/o_negated": ({"code", "files", "stdout", "stderr"}, "qemu-img's deprecated no + NAME is not taken"),
-    "info/format_empty": ({"code", "stdout", "stderr"}, "an empty format name is none: decided by content"),
+    "info/format_empty": ({"code", "stdout", "stderr"}, _EMPTY_FORMAT),
     "info/one_dash_long": ({"stderr"}, "the message holds the word that was wrong"),
     "resize/to_7E": ({"stderr"}, _TEXT),
     "resize/to_9223372036854775296": ({"stderr"}, _TEXT),
@@ -87,6 +88,20 @@ DIFFERENCES = {
     "amend/*extended_l2=on_compat=0.10,refcount_bits=16": ({"files"}, _FIRST),
     "amend/bitmap_version_2": ({"code", "stderr", "files"}, "bitmaps are not thrown away"),
     "amend/folder": ({"stderr"}, _TEXT),
+    "commit/format_empty": ({"code", "stdout", "stderr", "files"}, _EMPTY_FORMAT),
+    "commit/folder": ({"stderr"}, _TEXT),
+    "commit/top_-o cluster_size=512": ({"blocks"}, "refcount blocks stay where they are, each in a block of the filesystem"),
+    "convert_bitmaps/to_raw": ({"files"}, _ABSENT),
+    "convert_bitmaps/none_to_raw": ({"files"}, _ABSENT),
+    "convert_bitmaps/to_compat=0.10": ({"files"}, _ABSENT),
+    "convert_bitmaps/existing_same_name": ({"files"}, _FIRST),
+    "convert_bitmaps/existing_larger": ({"files"}, _FIRST),
+    "dd/words_39": ({"code", "stderr", "files"}, _EMPTY_FORMAT),
+    "dd/itself*": ({"code", "stderr", "files"}, "a source that is also the target is refused; qemu-img empties it"),
+    "rebase/words_33": ({"stderr"}, "no name is '', not '(null)'"),
+    "rebase/words_48": ({"stdout"}, "what is going to be refused is not begun"),
+    "rebase/folder": ({"stderr"}, _TEXT),
+    "rebase/old_as_raw": ({"files"}, "what the guest sees stays the same, though the same file is raw from now on"),
     "snapshot/convert_short": ({"stderr"}, "a name without a value means on, without a warning"),
     "snapshot/size_convert": ({"files"}, "a snapshot is read in the size that it had"),
     "snapshot/one_bit_with_data": ({"stderr", "files"}, _TEXT + "; what failed leaves no leaked clusters"),
