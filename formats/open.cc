@@ -231,8 +231,7 @@ Task<Opener::Node> Opener::open_node(Request& request) {
   const std::string name = named != nullptr ? named->text : "image";
   if (!node.guessed) co_await check_format(name, node.format, /*guessed=*/false, policy_);
   BlockOptions child = co_await take_file_child(request.options, !node.guessed);
-  node.options =
-      co_await files_.take_options(request.options, request.parent, request.writable);
+  node.options = co_await files_.take_options(request.options, request.parent, request.writable);
   node.file = co_await open_node_file(request, std::move(child), node.options.inherited());
   if (node.guessed) {
     node.format = co_await probe(*node.file.file);

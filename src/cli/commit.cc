@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/cli/image_arguments.h"
+#include "src/cli/json_progress.h"
 #include "src/cli/progress_bar.h"
 #include "src/cli/size.h"
 #include "src/cli/verb.h"
@@ -14,7 +15,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {'t', "", "CACHE", "cache mode: none, writeback (default), writethrough, directsync, unsafe"},
@@ -24,6 +25,8 @@ constexpr Option kOptions[] = {
     {'p', "", "", "show progress"},
     {'q', "", "", "print nothing but errors"},
 };
+constexpr auto kOptions =
+    join_options(kOwnOptions, kProgressOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // One `commit`. Progress is shown from when the image is open.
 class Command {
@@ -49,9 +52,9 @@ class Command {
 };
 
 Task<void> Command::commit_named() {
-  const OpenedImage opened = co_await open_named(name_, open_);
+  const OpenedImage opened = co_await open_given(context_, name_, open_);
   Image& image = *opened.image;
-  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(name_);
+  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
   bar_.emplace(context_, shows_progress_, 1.0);
   options_.progress = &bar_->progress();
   const Result<CopyStats> done = co_await commit(image, options_).result();

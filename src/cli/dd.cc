@@ -13,12 +13,14 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the input's format; default: decided by its content"},
     {'O', "", "FMT", "the output's format (default: raw)"},
     {'U', "force-share", "", "also where another process is writing to the input"},
 };
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 // What the words "name=value" say.
 struct Operands {
@@ -82,16 +84,20 @@ int run(Context& context, const Arguments& arguments) {
   }
   ProgressBar bar(context, /*shown=*/false, 1.0);  // for SIGUSR1
   ConvertOptions options;
-  options.sources = {operands.input};
   options.source_format = arguments.value("f");
   options.force_share = arguments.has("force-share");
+  const Result<ImageName> source =
+      given_name(context, operands.input,
+                 {.format = options.source_format, .force_share = options.force_share});
+  if (!source) return context.fail_with(source.error());
+  options.sources = {*source};
   options.window = operands.window;
   options.target = operands.output;
   options.target_format = arguments.value("O", "raw");
   options.create_words = "error while creating output image";
   options.copy.cancel = &context.cancel();
   options.copy.progress = &bar.progress();
-  options.policy.follow_references = true;
+  options.policy = context.images().policy;
   const Result<ConvertResult> result = context.run(convert(std::move(options)));
   bar.end();
   if (!result) return context.fail_with(result.error());
@@ -103,10 +109,11 @@ int run(Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-const Verb kDd{.name = "dd",
-               .operands = "if=INPUT of=OUTPUT [bs=SIZE] [count=BLOCKS] [skip=BLOCKS]",
-               .help = "Copies blocks of an image into a new one (default: all of them, of 512 bytes)",
-               .options = kOptions,
-               .run = run};
+const Verb kDd{
+    .name = "dd",
+    .operands = "if=INPUT of=OUTPUT [bs=SIZE] [count=BLOCKS] [skip=BLOCKS]",
+    .help = "Copies blocks of an image into a new one (default: all of them, of 512 bytes)",
+    .options = kOptions,
+    .run = run};
 
 }  // namespace platter::cli

@@ -6,13 +6,14 @@
 #include <fmt/format.h>
 
 #include "src/cli/image_arguments.h"
+#include "src/cli/json_progress.h"
 #include "src/cli/progress_bar.h"
 #include "src/cli/verb.h"
 
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "", "FMT", "the image's format; default: decided by its content"},
     {'F', "", "FMT", "the new backing file's format"},
@@ -25,11 +26,14 @@ constexpr Option kOptions[] = {
     {'q', "", "", "print nothing but errors"},
     {'U', "force-share", "", "also where another process is writing to the new backing file"},
 };
+constexpr auto kOptions =
+    join_options(kOwnOptions, kProgressOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
-Task<void> rebase_named(std::string name, OpenOptions open, RebaseOptions options) {
-  const OpenedImage opened = co_await open_named(name, std::move(open));
+Task<void> rebase_named(const Context& context, std::string name, OpenOptions open,
+                        RebaseOptions options) {
+  const OpenedImage opened = co_await open_given(context, name, std::move(open));
   Image& image = *opened.image;
-  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(name);
+  if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
   const Result<RebaseStats> done = co_await rebase(image, std::move(options)).result();
   Result<void> closed = co_await image.close().result();
   if (!done) co_await fail(done.error().clone());
@@ -59,7 +63,7 @@ int run(Context& context, const Arguments& arguments) {
                         .compress = arguments.has("c"),
                         .force_share = arguments.has("force-share"),
                         .cancel = &context.cancel(),
-                        .policy = {.follow_references = true}};
+                        .policy = context.images().policy};
   if (arguments.positional().size() != 1) {
     context.usage_error("Expecting one image file name");
     return kExitError;
@@ -79,7 +83,7 @@ int run(Context& context, const Arguments& arguments) {
   Result<void> done = parse_caches(arguments, open, options);
   if (done) {
     done = context.run(
-        rebase_named(arguments.positional().front(), std::move(open), std::move(options)));
+        rebase_named(context, arguments.positional().front(), std::move(open), std::move(options)));
   }
   if (done) bar.complete();
   bar.end();
