@@ -62,7 +62,9 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     return verb.usage_exit;
   }
   if (arguments->has("help")) {
-    context.print(verb_help(verb, context.program()));
+    const bool linked = context.program() == kLinkedIo;
+    context.print(verb_help(
+        verb, linked ? context.program() : context.program() + ' ' + std::string(verb.name)));
     return kExitOk;
   }
   if (hide_last) arguments->replace_last(std::move(last));
@@ -73,7 +75,7 @@ int run_tool(std::vector<std::string> words) {
   const std::string path = words.front();
   Context context(path.substr(path.rfind('/') + 1));
   // Like qemu-img's, the name qemu-io is the program's and the verb's.
-  if (context.program() == "qemu-io")
+  if (context.program() == kLinkedIo)
     return run_verb(context, kIo, {words.begin() + 1, words.end()});
   const bool options_end = words.size() > 1 && words[1] == "--";
   if (options_end) words.erase(words.begin() + 1);

@@ -13,9 +13,9 @@ std::span<const Verb* const> verbs() {
   return kVerbs;
 }
 
-std::string verb_help(const Verb& verb, std::string_view program) {
-  std::string text = fmt::format("Usage: {} {} [OPTIONS] {}\n{}.\n\nOptions:\n", program, verb.name,
-                                 verb.operands, verb.help);
+std::string verb_help(const Verb& verb, std::string_view command) {
+  std::string text =
+      fmt::format("Usage: {} [OPTIONS] {}\n{}.\n\nOptions:\n", command, verb.operands, verb.help);
   for (const Option& option : verb.options) {
     std::string left = option.letter != 0 ? fmt::format("-{}", option.letter) : "   ";
     if (!option.name.empty())

@@ -34,10 +34,13 @@ extern const Verb kMeasure;
 extern const Verb kResize;
 extern const Verb kSnapshot;
 
+/// A program of this name is the verb io, as the tool that it stands for.
+inline constexpr std::string_view kLinkedIo = "qemu-io";
+
 /// All of them, by name.
 std::span<const Verb* const> verbs();
 
-/// Text for `platter VERB --help`.
-std::string verb_help(const Verb& verb, std::string_view program);
+/// Text for `platter VERB --help`; `command`: how the verb was called.
+std::string verb_help(const Verb& verb, std::string_view command);
 
 }  // namespace platter::cli

@@ -119,9 +119,9 @@ def blocks_differ(ours, theirs):
     return any(abs(ours[name] - theirs[name]) > 32 * KIB for name in ours.keys() & theirs.keys())
 
 
-def blocks_exceed(ours, theirs):
+def blocks_exceed(ours, theirs, slack):
     """Images that hold the same, made by many commands: what counts is that they take no more."""
-    return any(ours[name] > theirs[name] + 64 * KIB for name in ours.keys() & theirs.keys())
+    return any(ours[name] > theirs[name] + slack for name in ours.keys() & theirs.keys())
 
 
 def compare_runs(ours, theirs, by_contents):
@@ -144,6 +144,8 @@ def run_case(case, tools):
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
     by_contents = name.startswith(("amend/", "bitmap/", "io/", "measure/", "snapshot/"))
+    # Clusters that were reserved whole and written in part: some, after many requests.
+    slack = (256 if name.startswith("io/random_") else 64) * KIB
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.
@@ -159,7 +161,7 @@ def run_case(case, tools):
     found = compare_runs(ours, theirs, by_contents)
     if state != their_state:
         found.append(("files", f"files: {state}, qemu-img: {their_state}"))
-    elif by_contents and blocks_exceed(blocks, their_blocks):
+    elif by_contents and blocks_exceed(blocks, their_blocks, slack):
         found.append(("blocks", f"blocks: {blocks}, qemu-img: {their_blocks}"))
     elif not by_contents and blocks_differ(blocks, their_blocks):
         found.append(("blocks", f"blocks: {blocks}, qemu-img: {their_blocks}"))

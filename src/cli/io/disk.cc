@@ -69,13 +69,13 @@ Result<void> Disk::check_range(std::uint64_t offset, std::uint64_t length) const
 
 Task<std::optional<AsyncMutex::Guard>> Disk::take_turn() {
   std::optional<AsyncMutex::Guard> turn;
-  if (copies()) turn.emplace(co_await turn_.lock());
+  if (options_.copy_on_read) turn.emplace(co_await turn_.lock());
   co_return turn;
 }
 
 Task<void> Disk::read(std::uint64_t offset, std::span<std::byte> into) {
   const auto turn = co_await take_turn();
-  if (copies()) co_await copy_up(offset, into.size());
+  if (options_.copy_on_read) co_await copy_up(offset, into.size());
   co_await image_->read(offset, into);
 }
 

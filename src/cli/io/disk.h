@@ -70,7 +70,6 @@ class Disk {
   Task<void> copy_up(std::uint64_t offset, std::uint64_t length);
   Task<void> keep(std::uint64_t offset, std::uint64_t length);
   Task<void> check_first_sector(std::uint64_t offset, std::span<const std::byte> data);
-  bool copies() const noexcept { return options_.copy_on_read && image_->backing() != nullptr; }
 
   DiskOptions options_;
   Overlay overlay_;

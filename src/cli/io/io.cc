@@ -53,7 +53,7 @@ int run_session(Context& context, const Arguments& arguments, DiskOptions option
   if (!stop) return context.fail_with(stop.error());
   context.on_stop_signal([&stop] { stop->stop(); });
   // As the name in messages, but for the verb.
-  const bool linked = context.program() == "qemu-io";
+  const bool linked = context.program() == kLinkedIo;
   Session session(context, *stop, context.program() + (linked ? "> " : " io> "),
                   arguments.has("misalign"));
   const bool has_image = !arguments.positional().empty();

@@ -103,12 +103,12 @@ Task<Outcome> readv(Session& session, const Command& command, Words words) {
 }
 
 Task<Outcome> aio_read(Session& session, const Command& command, Words words) {
-  Result<ReadRequest> request = parse_readv(words);
-  if (!request) co_return refuse(session, command, request.error());
   if (words.has('i')) {
     session.print("injecting invalid read request\n");
     co_return Outcome::done;
   }
+  Result<ReadRequest> request = parse_readv(words);
+  if (!request) co_return refuse(session, command, request.error());
   co_await perform_later(session, *std::move(request));
   co_return Outcome::done;
 }

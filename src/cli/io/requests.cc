@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -19,6 +20,8 @@
 
 namespace platter::cli {
 namespace {
+
+constexpr const char* kMisuse = "the words make no sense to the command";
 
 using Clock = std::chrono::steady_clock;
 
@@ -97,6 +100,7 @@ template <class Request>
 Task<void> perform_quietly(Session& session, Request request) {
   request.later = true;
   (void)co_await perform(session, std::move(request));  // what was wrong has been said
+  std::fflush(stdout);                                  // someone may be looking at the prompt
 }
 
 }  // namespace
@@ -198,11 +202,11 @@ Result<void> check_sectors(const IoRequest& request) {
   return {};
 }
 
-std::unexpected<Error> misuse() { return fail(ErrorKind::invalid_argument, ""); }
-bool is_misuse(const Error& error) noexcept { return error.message().empty(); }
+std::unexpected<Error> misuse() { return fail(ErrorKind::invalid_argument, kMisuse); }
 
 Outcome refuse(const Session& session, const Command& command, const Error& error) {
-  return is_misuse(error) ? session.wrong_use(command) : session.complain(error);
+  const bool misused = error.message() == kMisuse;
+  return misused ? session.wrong_use(command) : session.complain(error);
 }
 
 }  // namespace platter::cli

@@ -66,9 +66,8 @@ Result<void> parse_vector(const Words& words, IoRequest& request);
 /// What only whole sectors can be asked for. Errors: in qemu-io's words.
 Result<void> check_sectors(const IoRequest& request);
 
-/// An error whose message is no line to be shown: the words make no sense, the usage line will tell.
+/// The error for words that make no sense at all: refuse() shows the usage line then.
 std::unexpected<Error> misuse();
-bool is_misuse(const Error& error) noexcept;
 /// Shows an error of parsing.
 Outcome refuse(const Session& session, const Command& command, const Error& error);
 

@@ -23,8 +23,7 @@ Task<Outcome> help(Session& session, const Command& /*command*/, Words words) {
   }
   const Command* found = find_command(words.operands.front());
   if (found == nullptr) {
-    session.print(fmt::format("command {} not found\n", words.operands.front()));
-    co_return Outcome::done;
+    co_return session.complain(fmt::format("command {} not found", words.operands.front()));
   }
   session.print(usage_line(*found));
   if (!found->help.empty()) session.print(fmt::format("{}\n", found->help));

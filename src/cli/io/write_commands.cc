@@ -137,12 +137,12 @@ Result<WriteRequest> parse_aio_write(const Words& words) {
 }
 
 Task<Outcome> aio_write(Session& session, const Command& command, Words words) {
-  Result<WriteRequest> request = parse_aio_write(words);
-  if (!request) co_return refuse(session, command, request.error());
   if (words.has('i')) {
     session.print("injecting invalid write request\n");
     co_return Outcome::done;
   }
+  Result<WriteRequest> request = parse_aio_write(words);
+  if (!request) co_return refuse(session, command, request.error());
   co_await perform_later(session, *std::move(request));
   co_return Outcome::done;
 }
