@@ -79,6 +79,7 @@ void Context::handle_signals(unsigned bits) {
     if ((bits & bit_of(signal)) == 0) continue;
     if (stop_signal_ == 0) stop_signal_ = signal;
     cancel_.request();
+    if (on_stop_) on_stop_();
   }
   if ((bits & bit_of(SIGUSR1)) != 0 && on_status_) on_status_();
 }

@@ -57,6 +57,9 @@ class Context {
   CancelToken& cancel() noexcept { return cancel_; }
   void on_status_signal(std::function<void()> handler) { on_status_ = std::move(handler); }
 
+  /// Called with SIGINT and SIGTERM as well, for what is waited for and no cancel() ends.
+  void on_stop_signal(std::function<void()> handler) { on_stop_ = std::move(handler); }
+
   /// The exit code for an error: that of the signal if one asked to stop (and says nothing more),
   /// else `code`, after the message was printed.
   int fail_with(const Error& error, int code = kExitError) const;
@@ -73,6 +76,7 @@ class Context {
   CancelToken cancel_;
   int stop_signal_ = 0;
   std::function<void()> on_status_;
+  std::function<void()> on_stop_;
 };
 
 }  // namespace platter::cli

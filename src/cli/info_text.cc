@@ -146,6 +146,10 @@ std::string snapshot_list(const std::vector<SnapshotInfo>& snapshots) {
   return text;
 }
 
+std::string format_specific_text(const ImageInfo& info) {
+  return info.qcow2 ? qcow2_text(*info.qcow2) : "";
+}
+
 std::string info_text(const ImageInfo& info) {
   std::string text =
       fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
@@ -163,8 +167,7 @@ std::string info_text(const ImageInfo& info) {
     if (info.backing_format) text += fmt::format("backing file format: {}\n", *info.backing_format);
   }
   if (!info.snapshots.empty()) text += "Snapshot list:\n" + snapshot_list(info.snapshots);
-  if (info.qcow2) text += qcow2_text(*info.qcow2);
-  return text;
+  return text + format_specific_text(info);
 }
 
 std::string info_json(const std::vector<ImageInfo>& images, bool chain) {

@@ -11,6 +11,9 @@ namespace platter::cli {
 /// One image, as `qemu-img info` prints it.
 std::string info_text(const ImageInfo& info);
 
+/// What only the image's format has; empty where there is nothing.
+std::string format_specific_text(const ImageInfo& info);
+
 /// One image, or with `chain` an array of all.
 std::string info_json(const std::vector<ImageInfo>& images, bool chain);
 

@@ -1,4 +1,5 @@
-// platter: the command-line tool. `platter VERB ...`, or a link named qemu-img to it.
+// platter: the command-line tool. `platter VERB ...`, or a link to it named qemu-img, or qemu-io for
+// `platter io ...`.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -105,6 +106,9 @@ int run_generate(Context& context, std::span<const std::string> words) {
 int run_tool(std::vector<std::string> words) {
   const std::string path = words.front();
   Context context(path.substr(path.rfind('/') + 1));
+  // Like qemu-img's, the name qemu-io is the program's and the verb's.
+  if (context.program() == kLinkedIo)
+    return run_verb(context, kIo, {words.begin() + 1, words.end()});
   const bool options_end = words.size() > 1 && words[1] == "--";
   if (options_end) words.erase(words.begin() + 1);
   if (words.size() < 2) {

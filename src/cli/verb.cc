@@ -6,9 +6,24 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 15> kVerbs = {
-      &kAmend,  &kBench, &kBitmap, &kCheck, &kCommit,  &kCompare, &kConvert, &kCreate,
-      &kDd,     &kInfo,  &kMap,    &kMeasure, &kRebase, &kResize,  &kSnapshot};
+  static constexpr auto kVerbs = std::to_array<const Verb*>({
+      &kAmend,
+      &kBench,
+      &kBitmap,
+      &kCheck,
+      &kCommit,
+      &kCompare,
+      &kConvert,
+      &kCreate,
+      &kDd,
+      &kInfo,
+      &kIo,
+      &kMap,
+      &kMeasure,
+      &kRebase,
+      &kResize,
+      &kSnapshot,
+  });
   return kVerbs;
 }
 

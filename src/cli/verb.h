@@ -46,11 +46,15 @@ extern const Verb kConvert;
 extern const Verb kCreate;
 extern const Verb kDd;
 extern const Verb kInfo;
+extern const Verb kIo;
 extern const Verb kMap;
 extern const Verb kMeasure;
 extern const Verb kRebase;
 extern const Verb kResize;
 extern const Verb kSnapshot;
+
+/// A program of this name is the verb io, as the tool that it stands for.
+inline constexpr std::string_view kLinkedIo = "qemu-io";
 
 /// All of them, by name.
 std::span<const Verb* const> verbs();

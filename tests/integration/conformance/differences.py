@@ -12,7 +12,20 @@ _OBJECTS = "no --object and --image-opts yet: with the formats that need them"
 _EMPTY_FORMAT = "an empty format name is none: decided by content"
 _NODE = "the image's name where qemu-img has a number of its own"
 
+_USAGE = "platter's own help and words for wrong use"
+_VM_STATE = "the VM state of internal snapshots can't be read or written"
+
 DIFFERENCES = {
+    "io/options_help": ({"stdout"}, _USAGE),
+    "io/options_wrong": ({"stdout", "stderr"}, _USAGE),
+    "io/options_fifo": ({"stderr"}, _TEXT),
+    "io/options_folder": ({"stderr"}, _TEXT),
+    "io/trace": ({"stderr"}, "there are no trace events"),
+    "io/help": ({"stdout"}, "one space between words"),
+    "io/truncate_*-m full": ({"code", "stdout"}, "qemu-io dies of a null pointer"),
+    "io/walk_v2": ({"stdout"}, "what is zeroed without -u stays allocated, or becomes it, also in version 2"),
+    "io/vm_state": ({"code", "stdout", "stderr"}, _VM_STATE),
+    "io/vm_state_raw": ({"stderr"}, _TEXT),
     "usage/help": ({"stdout", "stderr", "code"}, "platter's own help, also for `resize --help`"),
     "usage/help_with_operands": ({"stdout"}, "platter's own help"),
     "usage/abbreviated_help": ({"stdout"}, "platter's own help"),
