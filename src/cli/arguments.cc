@@ -58,7 +58,7 @@ std::string word_in_question(const std::vector<char*>& argv, int next, int lette
   const std::string_view before = argv[at - 1];
   const bool is_letter = letter > 0 && letter < kLongOnly;
   const bool holds_it =
-      before.starts_with('-') && before.find(static_cast<char>(letter)) != before.npos;
+      before.starts_with('-') && before.find(static_cast<char>(letter)) != std::string_view::npos;
   if (is_letter && !holds_it && argv[at] != nullptr) return argv[at];
   return std::string(before);
 }

@@ -8,6 +8,7 @@ std::vector<std::string> create_option_words(const Verb& verb) {
   const CreateOptionValues known = verb.name == "amend" ? CreateOptionValues::of_amendment()
                                                         : CreateOptionValues::of_format("qcow2");
   std::vector<std::string> words;
+  words.reserve(known.types().size());
   for (const CreateOptionType& type : known.types()) words.push_back(std::string(type.name) + "=");
   return words;
 }

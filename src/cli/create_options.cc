@@ -159,6 +159,7 @@ CreateOptionValues::Value& CreateOptionValues::value_of(const CreateOptionType& 
 
 std::unexpected<Error> CreateOptionValues::unknown(std::string_view name, bool suggests) const {
   std::vector<std::string_view> names;
+  names.reserve(all_.size());
   for (const CreateOptionType& type : all_) names.push_back(type.name);
   return wrong(
       fmt::format("Invalid parameter '{}'{}", name, suggests ? did_you_mean(name, names) : ""));

@@ -27,6 +27,7 @@ namespace {
 std::string suggest_verb(const Context& context, std::string_view word) {
   if (context.as_qemu()) return {};
   std::vector<std::string_view> names;
+  names.reserve(verbs().size());
   for (const Verb* verb : verbs()) names.push_back(verb->name);
   return did_you_mean(word, names);
 }

@@ -1,6 +1,9 @@
 #include "src/cli/manual.h"
 
+#include <algorithm>
 #include <cctype>
+#include <span>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -61,8 +64,7 @@ std::string create_options_section(const Verb& verb) {
     if (option_values(option.argument).kind != ValueKind::create_options) continue;
     const CreateOptionValues known = verb.name == "amend" ? CreateOptionValues::of_amendment()
                                                           : CreateOptionValues::of_format("qcow2");
-    std::string section = fmt::format(".SH OPTIONS OF QCOW2 IMAGES\nFor {}.\n",
-                                      bold(fmt::format("-{}", option.letter)));
+    std::string section = fmt::format(".SH OPTIONS OF QCOW2 IMAGES\nFor {}.\n", option_tag(option));
     for (const CreateOptionType& type : known.types()) {
       section += tagged(bold(type.name), type.help);
     }
@@ -103,8 +105,7 @@ constexpr std::string_view kAbout =
     "platter reads, makes, copies, changes and checks images of virtual disks. It takes the verbs, "
     "options and texts of qemu-img and works without QEMU.\n\n"
     "Linked under the name qemu-img it stands in that program's place: messages carry that name, "
-    "and "
-    "nothing is added to their wording.\n\n"
+    "and nothing is added to their wording.\n\n"
     "Options and operands come in any order. Long options can be shortened as long as they are "
     "unambiguous; -- ends the options. Sizes and offsets are bytes, or have a suffix k, M, G, T, P "
     "or E (powers of 1024).\n\n"

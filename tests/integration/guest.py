@@ -108,7 +108,7 @@ def _make_initrd(modules, folder, path):
         subprocess.run("find . | cpio --quiet -o -H newc", shell=True, cwd=folder, stdout=file, check=True)
 
 
-def boot(cleanup, disk, *drive_options, timeout=120):
+def boot(cleanup, disk, *drive_options, timeout=300):
     """Boots from the qcow2 image `disk` until the guest turns itself off. Returns what it said on its console."""
     vmlinux, initrd = kernel()
     console = cleanup.folder() + "/console"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the release build, with its manual and completion scripts, and builds docs/example against it, in both ways that
-# docs/embedding.md shows: find_package(platter) and pkg-config.
+# Installs the release build, whose manual and completion scripts are what the program prints, and builds docs/example
+# against it, in both ways that docs/embedding.md shows: find_package(platter) and pkg-config.
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd -P) || exit
 work=$(mktemp -d) || exit
 trap 'rm -rf -- "$work"' EXIT

@@ -2,6 +2,7 @@ CASES = [
     ("usage/nothing", {}, [""]),
     ("usage/unknown_verb", {}, ["frobnicate", "frobnicate a b", "''"]),
     ("usage/unknown_option", {}, ["--nosuch", "-Z", "-Z info"]),
+    ("usage/mistyped", {"a": "1K"}, ["convrt a b", "info --outptu=json a", "--verison", "create -f qcow2 -o clustersize=64k b 1M"]),
     ("usage/verb_case", {}, ["INFO a"]),
     ("usage/dashes_first", {"a": "1K"}, ["-- info a"]),
     ("usage/help", {}, ["--help", "-h", "info --help", "info -h", "create -h", "map -h", "convert -h", "resize -h", "compare -h", "resize --help"]),
