@@ -99,6 +99,7 @@ const Verb kCompare{.name = "compare",
                     .operands = "FILENAME1 FILENAME2",
                     .help = "Tells whether two images show their guests the same contents",
                     .options = kOptions,
-                    .run = run};
+                    .run = run,
+                    .object_exit = kExitOpenFailed};
 
 }  // namespace platter::cli

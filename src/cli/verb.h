@@ -18,6 +18,7 @@ struct Verb {
   /// The first word after the options may be a negative size ("resize x -1G").
   bool last_may_be_negative = false;
   int usage_exit = kExitError;
+  int object_exit = kExitError;  ///< of a wrong --object
 };
 
 extern const Verb kAmend;

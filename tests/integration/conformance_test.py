@@ -21,7 +21,7 @@ from qcow2_bitmaps import bitmaps_of
 from support import KIB, PLATTER, QEMU_IMG, digest_of, one_line, text_of, write_layout
 
 VERBS = (
-    "usage", "amend", "bench", "bitmap", "check", "create", "create_qcow2", "info", "map", "measure", "resize", "compare", "convert",
+    "usage", "amend", "bench", "bitmap", "check", "create", "create_qcow2", "image_opts", "objects", "info", "map", "measure", "resize", "compare", "convert",
     "snapshot",
 )
 TIMEOUT_S = 60
@@ -140,7 +140,7 @@ def run_case(case, tools):
     """The differences of one case."""
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
-    by_contents = name.startswith(("amend/", "bitmap/", "measure/", "snapshot/"))
+    by_contents = name.startswith(("amend/", "bitmap/", "image_opts/", "measure/", "objects/", "snapshot/"))
     results = []
     for tool in tools:
         # Equal in length too: some messages hold the folder.
