@@ -8,7 +8,6 @@ _ABSENT = "a target that could not be made is not left behind"
 _TEXT = "the message says more, or says what was wrong"
 _NO_TABLE = "no L2 table is made where there is nothing to cut off"
 _FIRST = "what is refused changes nothing"
-_OBJECTS = "no --object and --image-opts yet: with the formats that need them"
 _NODE = "the image's name where qemu-img has a number of its own"
 
 DIFFERENCES = {
@@ -16,10 +15,7 @@ DIFFERENCES = {
     "usage/help_with_operands": ({"stdout"}, "platter's own help"),
     "usage/abbreviated_help": ({"stdout"}, "platter's own help"),
     "usage/version": ({"stdout"}, "platter's own version"),
-    "usage/object": ({"code", "stdout", "stderr"}, _OBJECTS),
-    "usage/image_opts": ({"code", "stdout", "stderr"}, _OBJECTS),
-    "info/abbreviated": ({"code", "stdout", "stderr"}, _OBJECTS + ", so --o means --output alone"),
-    "convert/ambiguous": ({"stderr"}, _OBJECTS + ", so --target means --target-is-zero alone"),
+    "objects/data": ({"stderr"}, "a secret that everyone who lists processes can read is warned about"),
     "bitmap/granularity_4G": ({"stderr"}, _TEXT),
     "bitmap/granularity_1T": ({"stderr"}, _TEXT),
     "bitmap/name*": ({"stderr"}, _NODE),
