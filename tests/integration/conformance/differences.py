@@ -8,6 +8,7 @@ _ABSENT = "a target that could not be made is not left behind"
 _TEXT = "the message says more, or says what was wrong"
 _NO_TABLE = "no L2 table is made where there is nothing to cut off"
 _FIRST = "what is refused changes nothing"
+_SECRET = "a secret that everyone who lists processes can read is warned about"
 _NODE = "the image's name where qemu-img has a number of its own"
 
 DIFFERENCES = {
@@ -15,7 +16,8 @@ DIFFERENCES = {
     "usage/help_with_operands": ({"stdout"}, "platter's own help"),
     "usage/abbreviated_help": ({"stdout"}, "platter's own help"),
     "usage/version": ({"stdout"}, "platter's own version"),
-    "objects/data": ({"stderr"}, "a secret that everyone who lists processes can read is warned about"),
+    "objects/data": ({"stderr"}, _SECRET),
+    "usage/object": ({"stderr"}, _SECRET),
     "bitmap/granularity_4G": ({"stderr"}, _TEXT),
     "bitmap/granularity_1T": ({"stderr"}, _TEXT),
     "bitmap/name*": ({"stderr"}, _NODE),
