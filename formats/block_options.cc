@@ -1,7 +1,6 @@
 #include "formats/block_options.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include <fmt/format.h>
 
@@ -10,30 +9,6 @@
 
 namespace platter {
 namespace {
-
-bool is_identifier(std::string_view text) {
-  const auto letter = [](unsigned char c) { return std::isalpha(c) != 0; };
-  const auto part = [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
-  };
-  return !text.empty() && letter(static_cast<unsigned char>(text.front())) &&
-         std::ranges::all_of(text, part);
-}
-
-// Up to the next lone comma, which is taken too.
-std::string take_value(std::string_view& rest) {
-  std::string value;
-  while (!rest.empty()) {
-    const char letter = rest.front();
-    rest.remove_prefix(1);
-    if (letter == ',') {
-      if (!rest.starts_with(',')) break;
-      rest.remove_prefix(1);
-    }
-    value += letter;
-  }
-  return value;
-}
 
 // Objects and arrays as keys with dots. What is nested counts before what was written with dots.
 void flatten(const std::string& prefix, const JsonValue& value, BlockOptions& into) {
@@ -68,17 +43,15 @@ Result<void> BlockOptions::read_word(std::string_view& rest, bool first) {
   const std::size_t end = std::min(rest.find_first_of("=,"), rest.size());
   const bool has_value = end < rest.size() && rest[end] == '=';
   if (!has_value && first) {
-    set("file", {.text = take_value(rest)});
+    set("file", {.text = take_option_value(rest)});
     return {};
   }
   std::string name(rest.substr(0, end));
   rest.remove_prefix(std::min(end + 1, rest.size()));
   if (has_value) {
-    std::string value = take_value(rest);
-    if (name == "id" && !is_identifier(value)) {
-      return fail(ErrorKind::invalid_argument,
-                  "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, "
-                  "'-', '.', '_', starting with a letter.");
+    std::string value = take_option_value(rest);
+    if (name == "id") {
+      if (Result<void> good = check_identifier(value, name); !good) return good;
     }
     set(std::move(name), {.text = std::move(value)});
     return {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 
@@ -47,6 +48,32 @@ Result<std::uint64_t> parse_number_option(const std::string& value, std::string_
                 fmt::format("Value '{}' is too large for parameter '{}'", value, name));
   }
   return number;
+}
+
+std::string take_option_value(std::string_view& rest) {
+  std::string value;
+  while (!rest.empty()) {
+    const char letter = rest.front();
+    rest.remove_prefix(1);
+    if (letter == ',') {
+      if (!rest.starts_with(',')) break;
+      rest.remove_prefix(1);
+    }
+    value += letter;
+  }
+  return value;
+}
+
+Result<void> check_identifier(std::string_view text, std::string_view name) {
+  const auto part = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
+  };
+  const bool begins = !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0;
+  if (begins && std::ranges::all_of(text, part)) return {};
+  return fail(ErrorKind::invalid_argument,
+              fmt::format("Parameter '{}' expects an identifier\nIdentifiers consist of letters, "
+                          "digits, '-', '.', '_', starting with a letter.",
+                          name));
 }
 
 }  // namespace platter

@@ -45,8 +45,8 @@ class Arguments {
   const std::vector<Given>& in_order() const noexcept { return given_; }
   const std::vector<std::string>& positional() const noexcept { return positional_; }
 
-  /// Puts another word in place of the last operand. REQUIRES: there is one.
-  void replace_last(std::string word) { positional_.back() = std::move(word); }
+  /// Adds an operand behind the others.
+  void append(std::string word) { positional_.push_back(std::move(word)); }
 
   /// Parses what follows the verb, as getopt_long does it for qemu-img: options and operands in
   /// any order, clusters of letters, abbreviated long names, "--" to end options.

@@ -31,8 +31,7 @@ constexpr Option kOwnOptions[] = {
     {'w', "", "", "write; otherwise read"},
     {'U', "force-share", "", "read although another process is writing to the image"},
 };
-constexpr auto kOptions =
-    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
+constexpr auto kOptions = join_options(kOwnOptions, kImageOptsOption, kPolicyOptions);
 
 // What an int holds: qemu-img's limit for most numbers.
 constexpr std::uint64_t kIntMax = std::numeric_limits<std::int32_t>::max();

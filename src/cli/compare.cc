@@ -111,7 +111,8 @@ const Verb kCompare{.name = "compare",
                     .help = "Tells whether two images show their guests the same contents",
                     .options = kOptions,
                     .run = run,
-                    .description =
+                    .object_exit = kExitOpenFailed,
+                   .description =
                         "Compares what two images show their guests, whatever their formats and "
                         "backing files. What is past the end of the shorter one must be zeroes. "
                         "With -s sizes and allocation must be equal too.",

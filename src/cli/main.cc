@@ -51,7 +51,7 @@ std::string suggest_option(const Context& context, std::string_view word, const 
 // What all verbs share is read first, as qemu-img does.
 int run_with_images(Context& context, const Verb& verb, const Arguments& arguments) {
   Result<ImageAccess> images = parse_image_access(arguments);
-  if (!images) return context.fail_with(images.error(), verb.usage_exit);
+  if (!images) return context.fail_with(images.error(), verb.object_exit);
   for (const std::string& warning : images->objects.warnings) context.warning(warning);
   context.set_images(*std::move(images));
   return verb.run(context, arguments);
@@ -69,7 +69,7 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
   if (hide_last) {
     // A size like -1G would be taken for options.
     last = std::move(words.back());
-    words.back() = "0";
+    words.pop_back();
   }
   std::string unknown;
   Result<Arguments> arguments = Arguments::parse(verb.options, words, &unknown);
@@ -81,7 +81,7 @@ int run_verb(Context& context, const Verb& verb, std::vector<std::string> words)
     context.print(verb_help(verb, context.program()));
     return kExitOk;
   }
-  if (hide_last) arguments->replace_last(std::move(last));
+  if (hide_last) arguments->append(std::move(last));
   if (arguments->has("json-progress")) {
     Result<JsonProgress> progress =
         JsonProgress::on(arguments->value("json-progress"), std::string(verb.name));

@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <span>
 
 #include <fmt/format.h>
 
 #include "formats/json_reader.h"
+#include "formats/option_value.h"
 #include "io/bytes.h"
 #include "io/unique_fd.h"
 
@@ -20,6 +20,7 @@ namespace platter::cli {
 namespace {
 
 constexpr std::size_t kFileMax = 1 * kMiB;
+constexpr std::size_t kKeySize = 32;  // bytes: AES-256
 
 // Types that QEMU has objects of, and platter has no use for.
 constexpr std::array<std::string_view, 43> kOtherTypes = {
@@ -76,22 +77,18 @@ std::unexpected<Error> wrong(std::string message) {
 Result<BlockOptions> read_pairs(std::string_view text) {
   BlockOptions pairs;
   for (bool first = true; !text.empty(); first = false) {
-    std::string item;
-    while (!text.empty()) {
-      const char letter = text.front();
-      text.remove_prefix(1);
-      if (letter == ',' && !text.starts_with(',')) break;
-      if (letter == ',') text.remove_prefix(1);
-      item += letter;
-    }
-    const std::size_t equals = item.find('=');
-    if (equals == 0 || item.empty()) return wrong("Invalid parameter ''");
-    if (equals != std::string::npos) {
-      pairs.set(item.substr(0, equals), {.text = item.substr(equals + 1)});
+    const std::size_t end = std::min(text.find_first_of("=,"), text.size());
+    const std::string name(text.substr(0, end));
+    const bool has_value = end < text.size() && text[end] == '=';
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (has_value && !name.empty()) {
+      pairs.set(name, {.text = take_option_value(text)});
+    } else if (name.empty()) {
+      return wrong("Invalid parameter ''");
     } else if (first) {
-      pairs.set("qom-type", {.text = item});
+      pairs.set("qom-type", {.text = name});
     } else {
-      return wrong(fmt::format("Expected '=' after parameter '{}'", item));
+      return wrong(fmt::format("Expected '=' after parameter '{}'", name));
     }
   }
   return pairs;
@@ -111,14 +108,6 @@ Result<std::optional<std::string>> take_string(BlockOptions& pairs, std::string_
   if (!value) return std::nullopt;
   if (value->kind == OptionValue::Kind::text) return value->text;
   return wrong(fmt::format("Invalid parameter type for '{}', expected: string", name));
-}
-
-bool is_identifier(std::string_view id) {
-  const auto part = [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
-  };
-  return !id.empty() && std::isalpha(static_cast<unsigned char>(id.front())) != 0 &&
-         std::ranges::all_of(id, part);
 }
 
 Result<std::vector<std::byte>> read_secret_file(const std::string& name) {
@@ -159,7 +148,7 @@ Result<std::vector<std::byte>> decode_base64(std::span<const std::byte> text) {
     const char letter = static_cast<char>(byte);
     if (letter == '\n' || letter == '\r' || letter == '=') continue;
     const std::size_t value = kAlphabet.find(letter);
-    if (value == std::string_view::npos) return wrong("Base64 data is not valid");
+    if (value == std::string_view::npos) return wrong("Base64 data contains invalid characters");
     bits = bits << 6 | static_cast<std::uint32_t>(value);
     count += 6;
     if (count < 8) continue;
@@ -209,21 +198,22 @@ Result<void> check_words(const SecretWords& words, const Objects& others) {
   const auto has = [&](const std::string& id) {
     return std::ranges::find(others.secrets, id, &SecretObject::id) != others.secrets.end();
   };
-  if (!is_identifier(words.id)) {
-    return wrong(
-        "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', "
-        "'_', starting with a letter.");
-  }
+  if (Result<void> good = check_identifier(words.id, "id"); !good) return good;
   if (has(words.id)) {
     return wrong(fmt::format("attempt to add duplicate property '{}' to object (type 'container')",
                              words.id));
   }
   if (words.data && words.file) return wrong("'file' and 'data' are mutually exclusive");
   if (!words.data && !words.file) return wrong("Either 'file' or 'data' must be provided");
-  if (words.keyid && !has(*words.keyid)) {
+  if (!words.keyid) return {};
+  const auto key = std::ranges::find(others.secrets, *words.keyid, &SecretObject::id);
+  if (key == others.secrets.end()) {
     return wrong(fmt::format("No secret with id '{}'", *words.keyid));
   }
-  if (words.keyid && !words.iv) return wrong("IV is required to decrypt secret");
+  if (key->data.size() != kKeySize) {
+    return wrong(fmt::format("Key should be {} bytes in length", kKeySize));
+  }
+  if (!words.iv) return wrong("IV is required to decrypt secret");
   return {};
 }
 

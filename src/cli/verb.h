@@ -30,6 +30,7 @@ struct Verb {
   /// The first word after the options may be a negative size ("resize x -1G").
   bool last_may_be_negative = false;
   int usage_exit = kExitError;
+  int object_exit = kExitError;  ///< of a wrong --object
   // For the manual, and for --help but for the description.
   std::string_view description = {};  ///< paragraphs, an empty line between two
   std::span<const ExitCode> exit_codes = kUsualExits;

@@ -21,7 +21,7 @@ from qcow2_bitmaps import bitmaps_of
 from support import KIB, PLATTER, QEMU_IMG, QEMU_IO, digest_of, one_line, text_of, write_layout
 
 VERBS = (
-    "usage", "amend", "bench", "bitmap", "check", "commit", "create", "create_qcow2", "dd", "info", "map", "measure", "rebase",
+    "usage", "amend", "bench", "bitmap", "check", "commit", "create", "create_qcow2", "dd", "image_opts", "objects", "info", "map", "measure", "rebase",
     "resize", "compare", "convert", "convert_bitmaps", "snapshot", "io",
 )
 TIMEOUT_S = 60
@@ -148,7 +148,7 @@ def run_case(case, tools):
     name, files, commands = case
     # Where dates are written, and where clusters are taken, no two programs agree.
     by_contents = name.startswith(
-        ("amend/", "bitmap/", "commit/", "convert_bitmaps/", "dd/", "io/", "measure/", "rebase/", "snapshot/"))
+        ("amend/", "bitmap/", "commit/", "convert_bitmaps/", "dd/", "image_opts/", "io/", "measure/", "objects/", "rebase/", "snapshot/"))
     # Clusters that were reserved whole and written in part: some, after many requests.
     slack = (256 if name.startswith("io/random_") else 64) * KIB
     results = []

@@ -119,9 +119,9 @@ TEST(Arguments, AMissingArgumentIsNamed) {
   EXPECT_EQ(error({"file", "--output"}), "missing argument for option '--output'");
 }
 
-TEST(Arguments, TheLastOperandCanBeReplaced) {
-  Arguments arguments = parse({"image", "0"});
-  arguments.replace_last("-1G");
+TEST(Arguments, AnOperandCanBeAdded) {
+  Arguments arguments = parse({"image"});
+  arguments.append("-1G");
   EXPECT_EQ(arguments.positional(), (Words{"image", "-1G"}));
 }
 

@@ -366,7 +366,8 @@ TEST_F(Convert, ErrorsSayWhichSideFailed) {
   missing.sources = {folder_ / "absent"};
   const Result<ConvertResult> result = try_convert(missing);
   ASSERT_FALSE(result);
-  EXPECT_TRUE(result.error().message().starts_with("Could not open '" + missing.sources[0] + "': "))
+  EXPECT_TRUE(
+      result.error().message().starts_with("Could not open '" + missing.sources[0].text() + "': "))
       << result.error().message();
   ConvertOptions nowhere = options();
   nowhere.target = folder_ / "absent/target";
