@@ -174,10 +174,9 @@ Task<std::unique_ptr<DirectFile>> Opener::open_file(std::string name, FileOption
 
 Task<OpenedImage> Opener::open(std::string filename) {
   OpenedImage opened;
-  opened.image =
-      co_await open_layer(std::move(filename), options_.format,
-                          {.depth = 0, .writable = writes(options_.purpose)},
-                          opened.format_was_guessed);
+  opened.image = co_await open_layer(std::move(filename), options_.format,
+                                     {.depth = 0, .writable = writes(options_.purpose)},
+                                     opened.format_was_guessed);
   co_return opened;
 }
 
@@ -219,8 +218,7 @@ Task<std::unique_ptr<Image>> Opener::open_qcow2(std::unique_ptr<DirectFile> file
   co_return image;
 }
 
-Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image,
-                                                   Layer layer) {
+Task<std::unique_ptr<File>> Opener::open_data_file(const qcow2::Qcow2Image& image, Layer layer) {
   const qcow2::Header& header = image.header();
   if (!header.has_data_file()) co_return nullptr;
   if (!header.data_file) {

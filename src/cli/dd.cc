@@ -103,10 +103,11 @@ int run(Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-const Verb kDd{.name = "dd",
-               .operands = "if=INPUT of=OUTPUT [bs=SIZE] [count=BLOCKS] [skip=BLOCKS]",
-               .help = "Copies blocks of an image into a new one (default: all of them, of 512 bytes)",
-               .options = kOptions,
-               .run = run};
+const Verb kDd{
+    .name = "dd",
+    .operands = "if=INPUT of=OUTPUT [bs=SIZE] [count=BLOCKS] [skip=BLOCKS]",
+    .help = "Copies blocks of an image into a new one (default: all of them, of 512 bytes)",
+    .options = kOptions,
+    .run = run};
 
 }  // namespace platter::cli

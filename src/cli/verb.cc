@@ -8,8 +8,8 @@ namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
   static constexpr std::array<const Verb*, 15> kVerbs = {
-      &kAmend,  &kBench, &kBitmap, &kCheck, &kCommit,  &kCompare, &kConvert, &kCreate,
-      &kDd,     &kInfo,  &kMap,    &kMeasure, &kRebase, &kResize,  &kSnapshot};
+      &kAmend, &kBench, &kBitmap, &kCheck,   &kCommit, &kCompare, &kConvert, &kCreate,
+      &kDd,    &kInfo,  &kMap,    &kMeasure, &kRebase, &kResize,  &kSnapshot};
   return kVerbs;
 }
 

@@ -63,9 +63,10 @@ class RebaseCopy {
   Image* old_;  // null: none
   Image* new_;  // the same
   const RebaseOptions& options_;
-  unsigned shared_depth_ = 0;  // where the new backing image is in the old one's chain; 0: it is not
-  std::uint64_t unit_;         // bytes that an entry can say something of; a power of two
-  std::uint64_t chunk_;        // bytes in a piece, at most; a multiple of it
+  unsigned shared_depth_ =
+      0;                 // where the new backing image is in the old one's chain; 0: it is not
+  std::uint64_t unit_;   // bytes that an entry can say something of; a power of two
+  std::uint64_t chunk_;  // bytes in a piece, at most; a multiple of it
   std::uint64_t held_end_ = 0;  // of the last run that the overlay holds
   MappingCursor own_;
   MappingCursor before_;
