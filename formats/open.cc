@@ -120,6 +120,7 @@ class Opener {
   OpenPolicy policy_;
   std::vector<FileId> opened_;
   bool has_writable_backing_ = false;
+  std::string guessed_backing_;
 };
 
 FileOptions Opener::options_of(Layer layer) const {
@@ -177,6 +178,7 @@ Task<OpenedImage> Opener::open(std::string filename) {
   opened.image = co_await open_layer(std::move(filename), options_.format,
                                      {.depth = 0, .writable = writes(options_.purpose)},
                                      opened.format_was_guessed);
+  opened.guessed_backing = std::move(guessed_backing_);
   co_return opened;
 }
 
@@ -248,6 +250,9 @@ Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image
           .result();
   if (!backing) {
     co_return fail(std::move(backing.error()).with_context("Could not open backing file"));
+  }
+  if (layer.writable && guessed && (*backing)->format() == "raw") {
+    guessed_backing_ = (*backing)->filename();
   }
   co_return std::move(*backing);
 }
