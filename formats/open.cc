@@ -156,6 +156,7 @@ class Opener {
   OpenPolicy policy_;
   FileNodeOpener files_;
   bool has_writable_backing_ = false;
+  std::string guessed_backing_;
 };
 
 FileOptions Opener::file_options_of(const Request& request) const {
@@ -211,6 +212,7 @@ Result<Opener::Request> Opener::request_for(const ImageName& name) const {
 Task<OpenedImage> Opener::open(ImageName name) {
   OpenedImage opened;
   opened.image = co_await open_image(co_await request_for(name), opened.format_was_guessed);
+  opened.guessed_backing = std::move(guessed_backing_);
   co_return opened;
 }
 
@@ -368,10 +370,14 @@ Task<std::unique_ptr<Image>> Opener::open_backing(const qcow2::Qcow2Image& image
   backing.referenced = header.backing_file && !names_file;
   if (backing.referenced) co_await check_may_follow(image.location(), *header.backing_file);
   bool guessed = false;
+  const bool writable = backing.writable;
   Result<std::unique_ptr<Image>> opened =
       co_await open_backing_of(image, std::move(backing), reference, guessed).result();
   if (!opened)
     co_return fail(std::move(opened.error()).with_context("Could not open backing file"));
+  if (writable && guessed && (*opened)->format() == "raw") {
+    guessed_backing_ = (*opened)->filename();
+  }
   co_return std::move(*opened);
 }
 

@@ -52,6 +52,8 @@ struct OpenOptions {
 struct OpenedImage {
   std::unique_ptr<Image> image;
   bool format_was_guessed = false;
+  /// The writable backing image, where that was guessed to be raw; else empty.
+  std::string guessed_backing;
 };
 
 /// Errors: not_found, permission, wrong_type, in_use, unknown_format, refused_by_policy,

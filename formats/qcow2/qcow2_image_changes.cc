@@ -120,7 +120,8 @@ namespace {
 
 Result<Header> with_backing(Header header, BackingReference reference) {
   const bool raw_data_file = header.has_data_file() && header.autoclear(kRawDataFileBit);
-  const bool possible = !reference.name || (!raw_data_file && reference.name->size() <= kBackingNameMax);
+  const bool possible =
+      !reference.name || (!raw_data_file && reference.name->size() <= kBackingNameMax);
   if (!possible) return fail(ErrorKind::invalid_argument, "Invalid argument");
   header.backing_file = std::move(reference.name);
   header.backing_format = std::move(reference.format);

@@ -55,6 +55,7 @@ Task<void> Command::commit_named() {
   const OpenedImage opened = co_await open_given(context_, name_, open_);
   Image& image = *opened.image;
   if (opened.format_was_guessed && image.format() == "raw") warn_of_guess(image.filename());
+  if (!opened.guessed_backing.empty()) warn_of_guess(opened.guessed_backing);
   bar_.emplace(context_, shows_progress_, 1.0);
   options_.progress = &bar_->progress();
   const Result<CopyStats> done = co_await commit(image, options_).result();

@@ -6,6 +6,8 @@
 
 #include "formats/qcow2/qcow2_image.h"
 #include "io/check.h"
+#include "io/direct_file.h"
+#include "io/image_lock.h"
 #include "src/ops/backing.h"
 #include "src/ops/layers_above.h"
 
@@ -30,11 +32,23 @@ Task<CopyStats> copy_layers(Image& overlay, Image& base, const CommitOptions& op
   co_return co_await copy_image(layers, base, std::move(copy));
 }
 
+// Images between the two are about to become something else: meanwhile nobody else is to read them.
+Task<void> lock_between(Image& overlay, const Image& base) {
+  using enum ImageUse;
+  const ImageLockRequest alone{.used = consistent_read,
+                               .unshared = consistent_read | write | resize};
+  for (Image* layer = overlay.backing(); layer != &base; layer = layer->backing()) {
+    auto* const file = dynamic_cast<DirectFile*>(&layer->file());
+    if (file != nullptr) co_await file->lock(alone);
+  }
+}
+
 }  // namespace
 
 Task<CopyStats> commit(Image& overlay, CommitOptions options) {
   Image* const base = co_await find_base(overlay, options.base);
   PLATTER_CHECK(!options.empty || base == overlay.backing());
+  co_await lock_between(overlay, *base);
   if (overlay.virtual_size() > base->virtual_size()) {
     co_await base->resize(overlay.virtual_size(), {.cancel = options.cancel});
   }

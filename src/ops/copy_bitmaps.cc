@@ -65,9 +65,9 @@ Result<void> check_takes_bitmaps(const BitmapSource& source, Image& target) {
   for (const BitmapInfo& bitmap : source.bitmaps | std::views::reverse) {
     if (bitmap.in_use) continue;
     if (std::ranges::find(there, bitmap.name, &qcow2::BitmapEntry::name) != there.end()) {
-      return fail(ErrorKind::already_exists,
-                  fmt::format("Failed to create bitmap {0}: Bitmap already exists: {0}",
-                              bitmap.name));
+      return fail(
+          ErrorKind::already_exists,
+          fmt::format("Failed to create bitmap {0}: Bitmap already exists: {0}", bitmap.name));
     }
     if (target.virtual_size() == source.size) continue;
     return fail(ErrorKind::invalid_argument,

@@ -74,8 +74,8 @@ Task<void> Rebase::find_new_backing() {
   if (!options_.backing_name) co_return;
   const std::string& name = *options_.backing_name;
   Image* const known = find_backing_image(overlay_, name);
-  if (known != nullptr && options_.backing_format.value_or(std::string(known->format())) ==
-                              known->format()) {
+  if (known != nullptr &&
+      options_.backing_format.value_or(std::string(known->format())) == known->format()) {
     new_ = known;
     co_return;
   }

@@ -29,7 +29,8 @@ unsigned depth_below(Image& top, const Image* image) {
 Task<void> read_with_zeroes(Image* image, std::uint64_t offset, std::span<std::byte> into,
                             std::string_view words) {
   const std::uint64_t size = image != nullptr ? image->virtual_size() : 0;
-  const std::uint64_t there = size > offset ? std::min<std::uint64_t>(size - offset, into.size()) : 0;
+  const std::uint64_t there =
+      size > offset ? std::min<std::uint64_t>(size - offset, into.size()) : 0;
   const std::span<std::byte> rest = into.subspan(there);
   if (!rest.empty()) std::memset(rest.data(), 0, rest.size());
   if (there == 0) co_return;
@@ -123,7 +124,8 @@ std::uint64_t RebaseCopy::unit_end(std::uint64_t begin, std::uint64_t limit) con
 RebaseCopy::Piece RebaseCopy::piece_at(std::uint64_t at, std::uint64_t own_end,
                                        const Sight& sight) const noexcept {
   const std::uint64_t limit = std::min(align_down(at, chunk_) + chunk_, own_end);
-  const std::uint64_t run_end = at + std::min({sight.before.length, sight.after.length, limit - at});
+  const std::uint64_t run_end =
+      at + std::min({sight.before.length, sight.after.length, limit - at});
   Piece piece{.begin = std::max(align_down(at, unit_), held_end_),
               .end = unit_end(run_end - 1, limit)};
   const bool one_run = piece.begin == at && piece.end == run_end;
@@ -199,7 +201,8 @@ Task<void> RebaseCopy::write_run(Way way, std::uint64_t begin, std::span<const s
     done = co_await overlay_.write_compressed(begin, data).result();
     stats_.written += data.size();
   }
-  if (!done) co_await fail(std::move(done.error()).with_context("Error while writing to COW image"));
+  if (!done)
+    co_await fail(std::move(done.error()).with_context("Error while writing to COW image"));
 }
 
 }  // namespace platter

@@ -16,8 +16,7 @@ namespace platter {
 /// Looks at what the overlay leaves to its backing image, in pieces, many at a time. What both
 /// backing images have at the same place of the same file, or not at all, need not be read. The rest
 /// is compared cluster by cluster (subcluster, where entries know of these); past the end of an
-/// image are zeroes. One thread; memory: some 16 MiB, and two clusters more for each of 8 pieces
-/// where clusters are larger than 512 KiB.
+/// image are zeroes. One thread; memory: 16 MiB, or 32 MiB where clusters are larger than 512 KiB.
 class RebaseCopy {
  public:
   /// `new_backing`: null for none. All outlive this.
@@ -63,9 +62,9 @@ class RebaseCopy {
   Image* old_;  // null: none
   Image* new_;  // the same
   const RebaseOptions& options_;
-  unsigned shared_depth_ = 0;  // where the new backing image is in the old one's chain; 0: it is not
-  std::uint64_t unit_;         // bytes that an entry can say something of; a power of two
-  std::uint64_t chunk_;        // bytes in a piece, at most; a multiple of it
+  unsigned shared_depth_ = 0;   // of the new backing image in the overlay's chain; 0: not there
+  std::uint64_t unit_;          // bytes that an entry can say something of; a power of two
+  std::uint64_t chunk_;         // bytes in a piece, at most; a multiple of it
   std::uint64_t held_end_ = 0;  // of the last run that the overlay holds
   MappingCursor own_;
   MappingCursor before_;

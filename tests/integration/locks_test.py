@@ -7,7 +7,7 @@ import sys
 import time
 
 import support
-from support import MIB, QEMU_IMG, QEMU_IO, check_ok, contents, is_locked, lock_bytes, pattern, run, start, wait_until, write_layout
+from support import MIB, QEMU_IMG, QEMU_IO, check_ok, contents, is_locked, lock_bytes, pattern, run, sh, start, wait_until, write_layout
 
 # What QEMU's openers hold: byte 100+n "uses n", byte 200+n "does not share n".
 GUEST = (100, 101, 201, 203)  # a running virtual machine's raw disk
@@ -207,6 +207,29 @@ def test_same_file(cleanup):
             done = run("convert", *words, image, f"{folder}/{name}")
             assert done.code == 1 and done.err.startswith("platter: "), done
             assert contents(image) == pattern(0, MIB), (name, words)
+
+
+def held_bytes(path):
+    return [place for place in (*range(100, 104), *range(200, 204)) if is_locked(path, place)]
+
+
+def test_commit_locks_its_chain_like_qemu_img(cleanup):
+    """The overlay and the base as writers do; what lies between is not even to be read."""
+    seen = []
+    for binary in (None, QEMU_IMG):
+        for base in ("mid", "root"):
+            folder = cleanup.folder()
+            for name, below in (("root", None), ("mid", "root"), ("top", "mid")):
+                words = ("-b", below, "-F", "qcow2", name) if below else (name, "8M")
+                sh(QEMU_IMG, "create", "-q", "-f", "qcow2", *words, cwd=folder)
+            sh(QEMU_IO, "-f", "qcow2", "-c", "write 0 8M", folder + "/top")
+            process = cleanup.process(start("commit", "-r", "500k", "-b", base, "top", binary=binary, cwd=folder))
+            wait_until(lambda: is_locked(f"{folder}/{base}", 101), "the base is locked")
+            time.sleep(0.3)
+            seen.append({name: held_bytes(f"{folder}/{name}") for name in ("root", "mid", "top")})
+            process.kill()
+            process.wait()
+    assert seen[:2] == seen[2:], seen
 
 
 def test_exclusive_lock_of_another_kind(cleanup):

@@ -117,6 +117,27 @@ def test_other_verbs_stopped(cleanup):
     assert os.path.getsize(image) == 64 * MIB
 
 
+def test_commit_and_rebase_stopped(cleanup):
+    """What the overlay shows stays, and all images are clean."""
+    for number, code in STOPS:
+        folder = cleanup.folder()
+        for name in ("base", "other"):
+            sh(support.QEMU_IMG, "create", "-q", "-f", "qcow2", name, "16M", cwd=folder)
+        sh(support.QEMU_IMG, "create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top", cwd=folder)
+        sh(support.QEMU_IO, "-f", "qcow2", "-c", "write -P 1 0 8M", "-c", "write -z 12M 1M", folder + "/top")
+        check_ok(run("convert", folder + "/top", folder + "/before"))
+        process = cleanup.process(start("commit", "-r", "2M", "top", cwd=folder))
+        time.sleep(0.6)
+        process.send_signal(number)
+        check_fails(ends(process), "", code=code)
+        process = cleanup.process(start("rebase", "-b", "other", "-F", "qcow2", "top", cwd=folder))
+        process.send_signal(number)
+        assert ends(process).code in (0, code, -number)
+        for name in ("base", "other", "top"):
+            sh(support.QEMU_IMG, "check", "-q", name, cwd=folder)
+        sh(support.QEMU_IMG, "compare", "-q", "top", "before", cwd=folder)
+
+
 def test_progress_ends_its_line_when_stopped(cleanup):
     source, folder = make_source(cleanup), cleanup.folder()
     process = slow_convert(cleanup, "-p", source, folder + "/t")

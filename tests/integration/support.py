@@ -161,10 +161,10 @@ def text_of(data):
     return (data or b"").decode("utf-8", "backslashreplace")
 
 
-def sh(*words, check=True):
+def sh(*words, check=True, **options):
     """A tool of the system that prepares something."""
     done = subprocess.run(
-        [str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S
+        [str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, **options
     )
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, words))}: {text_of(done.stderr)}")

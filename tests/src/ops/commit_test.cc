@@ -37,8 +37,8 @@ class Commit : public FileTest {
     write("top", 4, 3);
   }
   static Task<void> write_piece(std::string path, std::uint64_t index, std::byte value) {
-    const OpenedImage opened = co_await open_image(path, {.purpose = OpenPurpose::write},
-                                                   {.follow_references = true});
+    const OpenedImage opened =
+        co_await open_image(path, {.purpose = OpenPurpose::write}, {.follow_references = true});
     const Bytes data(kPiece, value);
     co_await opened.image->write(index * kPiece, data);
     co_await opened.image->close();
@@ -57,11 +57,10 @@ class Commit : public FileTest {
   Bytes contents(const std::string& name) { return run(read_whole(folder_ / name)).value(); }
 
   static Task<CopyStats> commit_named(std::string path, CommitOptions options) {
-    const OpenedImage opened =
-        co_await open_image(path,
-                            {.purpose = OpenPurpose::write,
-                             .writable_backing = WritableBacking{.name = options.base}},
-                            {.follow_references = true});
+    const OpenedImage opened = co_await open_image(
+        path,
+        {.purpose = OpenPurpose::write, .writable_backing = WritableBacking{.name = options.base}},
+        {.follow_references = true});
     Result<CopyStats> done = co_await commit(*opened.image, std::move(options)).result();
     Result<void> closed = co_await opened.image->close().result();
     co_await std::move(closed);
@@ -141,8 +140,8 @@ TEST_F(Commit, ABaseThatSomeoneElseReadsIsLeftAlone) {
   make_chain();
   make("second", 1 * kMiB, "mid");
   const Bytes image = read_file(folder_ / "mid");
-  Result<OpenedImage> other = run(open_image(folder_ / "second", {.purpose = OpenPurpose::read},
-                                             {.follow_references = true}));
+  Result<OpenedImage> other = run(
+      open_image(folder_ / "second", {.purpose = OpenPurpose::read}, {.follow_references = true}));
   ASSERT_TRUE(other) << other.error().message();
   expect_error(commit_top(), ErrorKind::in_use);
   expect_ok(run(other->image->close()));

@@ -41,8 +41,8 @@ class Rebase : public FileTest {
     write("top", 4 * kPiece, kPiece, 5);
   }
   static Task<void> write_run(std::string path, std::uint64_t offset, Bytes data) {
-    const OpenedImage opened = co_await open_image(path, {.purpose = OpenPurpose::write},
-                                                   {.follow_references = true});
+    const OpenedImage opened =
+        co_await open_image(path, {.purpose = OpenPurpose::write}, {.follow_references = true});
     co_await opened.image->write(offset, data);
     co_await opened.image->close();
   }
@@ -160,9 +160,8 @@ TEST_F(Rebase, WhatIsWrittenIsCompressedOnDemand) {
   expect_ok(rebase_top(std::move(options)));
   const Look after = look("top");
   EXPECT_EQ(after.bytes, before);
-  EXPECT_TRUE(std::ranges::any_of(after.mappings, [](const Mapping& run) {
-    return run.kind == MappingKind::compressed;
-  }));
+  EXPECT_TRUE(std::ranges::any_of(
+      after.mappings, [](const Mapping& run) { return run.kind == MappingKind::compressed; }));
 }
 
 TEST_F(Rebase, UnsafeOnlyTheNameIsChangedWhateverIsThere) {
