@@ -28,6 +28,7 @@ extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;
 extern const Verb kInfo;
+extern const Verb kInspect;
 extern const Verb kMap;
 extern const Verb kMeasure;
 extern const Verb kResize;
