@@ -9,48 +9,14 @@
 #include "io/ring.h"
 #include "io/task_group.h"
 #include "io/zero.h"
+#include "src/ops/mapping_cursor.h"
 
 namespace platter {
 namespace {
 
 constexpr std::uint64_t kChunk = 512 * kKiB;
 constexpr std::size_t kParallel = 16;
-constexpr std::size_t kMappingsAtOnce = 256;
 constexpr std::uint64_t kNowhere = std::numeric_limits<std::uint64_t>::max();
-
-bool reads_as_zeroes(MappingKind kind) {
-  return kind == MappingKind::zero || kind == MappingKind::unallocated;
-}
-
-// Walks an image's mappings in order, fetched in batches; past its end all is zero.
-class MappingCursor {
- public:
-  explicit MappingCursor(Image& image) : image_(image) {}
-
-  // The kind of the run at `offset` and where it ends. `offset` never goes back.
-  Task<Mapping> at(std::uint64_t offset) {
-    if (offset >= image_.virtual_size()) {
-      co_return Mapping{
-          .offset = offset, .length = kNowhere - offset, .kind = MappingKind::unallocated};
-    }
-    while (next_ < batch_.size() && end_of(batch_[next_]) <= offset) ++next_;
-    if (next_ == batch_.size()) {
-      batch_ = co_await image_.map_chain(offset, image_.virtual_size() - offset, kMappingsAtOnce);
-      next_ = 0;
-    }
-    Mapping rest = batch_[next_];
-    rest.length = end_of(rest) - offset;
-    rest.offset = offset;
-    co_return rest;
-  }
-
- private:
-  static std::uint64_t end_of(const Mapping& mapping) { return mapping.offset + mapping.length; }
-
-  Image& image_;
-  std::vector<Mapping> batch_;
-  std::size_t next_ = 0;
-};
 
 // Guest bytes [offset, offset + length), and on which sides they have to be read.
 struct Piece {
