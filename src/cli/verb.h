@@ -25,6 +25,7 @@ extern const Verb kBench;
 extern const Verb kBitmap;
 extern const Verb kCheck;
 extern const Verb kChecksum;
+extern const Verb kClone;
 extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;
