@@ -7,9 +7,9 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 15> kVerbs = {
-      &kAmend,  &kBench, &kBitmap,  &kCheck, &kChecksum, &kClone,  &kCompare, &kConvert,
-      &kCreate, &kInfo,  &kInspect, &kMap,   &kMeasure,  &kResize, &kSnapshot};
+  static constexpr std::array<const Verb*, 16> kVerbs = {
+      &kAmend,  &kBench, &kBitmap, &kCheck,   &kChecksum, &kClone,   &kCompare, &kConvert,
+      &kCreate, &kDump,  &kInfo,   &kInspect, &kMap,      &kMeasure, &kResize,  &kSnapshot};
   return kVerbs;
 }
 

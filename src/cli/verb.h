@@ -29,6 +29,7 @@ extern const Verb kClone;
 extern const Verb kCompare;
 extern const Verb kConvert;
 extern const Verb kCreate;
+extern const Verb kDump;
 extern const Verb kInfo;
 extern const Verb kInspect;
 extern const Verb kMap;
