@@ -14,7 +14,6 @@ namespace platter::qcow2 {
 namespace {
 
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
-constexpr std::uint64_t kTableEntriesMax = 64 * kMiB;
 constexpr std::size_t kEntriesAtOnce = 8192;
 
 // Reads within the file; nothing where a part lies past its end.
@@ -150,7 +149,7 @@ Task<Problems> dump_bitmaps(DumpSource source, std::function<bool(const BitmapRo
 Task<void> dump_bitmap_table(DumpSource source, std::uint64_t table, std::uint64_t entries,
                              std::function<bool(const BitmapTableRow&)> on_row) {
   const std::uint64_t left = source.file_size - std::min(source.file_size, table);
-  entries = std::min({entries, kTableEntriesMax, left / kWord});
+  entries = std::min({entries, kBitmapSizeMax >> source.header.cluster_bits, left / kWord});
   BitmapTableRow run{.entries = 0};
   std::vector<std::byte> bytes(kEntriesAtOnce * kWord);
   for (std::uint64_t index = 0; index < entries; ++index) {

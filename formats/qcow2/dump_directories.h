@@ -11,6 +11,10 @@
 
 namespace platter::qcow2 {
 
+/// Tables of many snapshots or bitmaps can overlap, so the file's size does not bound them: bytes that are
+/// looked through, of all together.
+inline constexpr std::uint64_t kDumpTablesMax = 4 * kGiB;
+
 struct SnapshotRow {
   std::uint64_t index = 0;
   std::uint64_t place = 0;  ///< of the entry, in the file
@@ -42,7 +46,7 @@ struct BitmapTableRow {
   std::uint64_t raw = 0;
   Problems problems;
 };
-/// At most 64 Mi entries, within the file.
+/// At most as many entries as the largest bitmap has, within the file.
 Task<void> dump_bitmap_table(DumpSource source, std::uint64_t table, std::uint64_t entries,
                              std::function<bool(const BitmapTableRow&)> on_row);
 

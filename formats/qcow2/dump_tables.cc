@@ -24,13 +24,15 @@ std::uint64_t saturated(std::optional<std::uint64_t> value) { return value.value
 // The words of a table one after the other, through a window. What lies past the end of the file is zero.
 class Words {
  public:
-  Words(const DumpSource& source, std::uint64_t table) : source_(source), table_(table) {}
+  /// `size` bytes of the table, at most, are of interest.
+  Words(const DumpSource& source, std::uint64_t table, std::uint64_t size)
+      : source_(source), table_(table), piece_(std::min(size, kPiece)) {}
 
   Task<std::uint64_t> at(std::uint64_t index) {
     if (index < begin_ || index >= begin_ + window_.size() / kWord) {
       if (source_.cancel != nullptr) co_await look_for_cancel(source_.cancel);
-      begin_ = align_down(index, kPiece / kWord);
-      window_.resize(kPiece);
+      begin_ = index - index % (piece_ / kWord);
+      window_.resize(piece_);
       const auto place = checked_add(table_, begin_ * kWord);
       if (place) {
         co_await read_zero_filled(source_.file, *place, window_);
@@ -44,6 +46,7 @@ class Words {
  private:
   const DumpSource& source_;
   std::uint64_t table_;
+  std::uint64_t piece_;  // bytes, a multiple of a word
   std::uint64_t begin_ = 0;
   std::vector<std::byte> window_;
 };
@@ -90,7 +93,7 @@ class L2Dump {
 
   Task<void> run(DumpRange guest) {
     guest = cut_guest(source_, guest, table_bits_);
-    Words l1(source_, header_.l1_table_offset);
+    Words l1(source_, header_.l1_table_offset, kPiece);
     const std::uint64_t there = words_there(source_, header_.l1_table_offset, header_.l1_size);
     for (std::uint64_t at = guest.begin; at < guest.end && !stopped_;) {
       const std::uint64_t index = at >> table_bits_;
@@ -107,7 +110,12 @@ class L2Dump {
         add_unallocated(at, end - at, 0, {});
       } else if (table >= source_.file_size) {
         add_unallocated(at, end - at, table, {"the L2 table lies past the end of the file"});
+      } else if (walked_ > source_.file_size) {
+        add_unallocated(at, guest.end - at, table,
+                        {"more L2 tables than the file can hold: no more are looked at"});
+        break;
       } else {
+        walked_ += header_.cluster_size();
         co_await walk_table(table, at, end);
       }
       at = end;
@@ -117,7 +125,7 @@ class L2Dump {
 
  private:
   Task<void> walk_table(std::uint64_t table, std::uint64_t begin, std::uint64_t end) {
-    Words words(source_, table);
+    Words words(source_, table, header_.cluster_size());
     const std::uint64_t mask = (std::uint64_t{1} << header_.l2_bits()) - 1;
     const std::uint64_t stride = header_.l2_entry_size() / kWord;
     for (std::uint64_t at = begin; at < end && !stopped_; at += header_.cluster_size()) {
@@ -164,6 +172,7 @@ class L2Dump {
   unsigned table_bits_;
   std::function<bool(const L2Row&)> on_row_;
   std::optional<L2Row> unallocated_;
+  std::uint64_t walked_ = 0;  // bytes of tables: each counts once in a sound image
   bool stopped_ = false;
 };
 
@@ -200,7 +209,7 @@ class RefcountDump {
 
   Task<void> run(DumpRange host) {
     const ClusterRange clusters = clusters_of(source_, host);
-    Words table(source_, header_.refcount_table_offset);
+    Words table(source_, header_.refcount_table_offset, kPiece);
     const std::uint64_t there =
         words_there(source_, header_.refcount_table_offset, table_words(header_));
     const unsigned bits = block_bits(header_);
@@ -263,7 +272,7 @@ class RefcountDump {
 Task<void> dump_l1(DumpSource source, DumpRange guest, std::function<bool(const L1Row&)> on_row) {
   const Header& header = source.header;
   const unsigned bits = header.cluster_bits + header.l2_bits();
-  Words words(source, header.l1_table_offset);
+  Words words(source, header.l1_table_offset, kPiece);
   // Entries past the disk's end are shown, too: they refer to clusters all the same.
   const std::uint64_t there = words_there(source, header.l1_table_offset, header.l1_size);
   const std::uint64_t last = guest.end == 0 ? 0 : (guest.end - 1) >> bits;
@@ -287,7 +296,7 @@ Task<void> dump_refcount_table(DumpSource source, DumpRange host,
                                std::function<bool(const RefcountTableRow&)> on_row) {
   const Header& header = source.header;
   const unsigned bits = block_bits(header);
-  Words words(source, header.refcount_table_offset);
+  Words words(source, header.refcount_table_offset, kPiece);
   const std::uint64_t there =
       words_there(source, header.refcount_table_offset, table_words(header));
   const std::uint64_t begin = host.begin >> header.cluster_bits >> bits;

@@ -54,7 +54,8 @@ struct L2Row {
   std::uint64_t host_length = 0;
   Problems problems;
 };
-/// The clusters of the range, within the disk, in order.
+/// The clusters of the range, within the disk, in order. Tables that are named again and again are looked
+/// at until they would fill the file.
 Task<void> dump_l2(DumpSource source, DumpRange guest, std::function<bool(const L2Row&)> on_row);
 
 struct RefcountTableRow {

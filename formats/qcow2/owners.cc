@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kPiece = 64 * kKiB;
-constexpr std::uint64_t kTablesMax = 4 * kGiB;  // bytes: of all snapshots', of all bitmaps' tables
 constexpr std::size_t kHitsMax = 1 << 20;
 
 // An entry of an L2 table that refers to the cluster.
@@ -198,7 +197,7 @@ Task<void> OwnerSearch::search_snapshots() {
     }
     if (stopped_ || table >= source_.file_size) continue;
     walked += std::min(entries * kWord, source_.file_size - table);
-    if (walked > kTablesMax) {
+    if (walked > kDumpTablesMax) {
       problems_.push_back(
           fmt::format("the tables of snapshots from number {} on were not looked at", row.index));
       break;
@@ -223,7 +222,7 @@ Task<void> OwnerSearch::search_bitmaps() {
   for (const BitmapRow& row : rows) {
     const std::uint64_t table = row.disk.bitmap_table_offset;
     walked += std::min<std::uint64_t>(row.disk.bitmap_table_size * kWord, source_.file_size);
-    if (walked > kTablesMax) {
+    if (walked > kDumpTablesMax) {
       problems_.push_back(
           fmt::format("the tables of bitmaps from number {} on were not looked at", row.index));
       break;

@@ -17,6 +17,7 @@ namespace {
 
 using namespace qcow2;
 
+constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::size_t kHexMax = 256;  // bytes of unknown data that are shown
 
 DumpValue optional_hex(const std::optional<std::uint64_t>& value) {
@@ -316,6 +317,7 @@ Task<void> Qcow2Dump::write_snapshots() {
 Task<void> Qcow2Dump::write_bitmap_tables(const std::vector<BitmapRow>& bitmaps) {
   RowLimit limit(output_, request_.rows_max);
   output_.begin_rows("tables");
+  std::uint64_t walked = 0;
   for (const BitmapRow& bitmap : bitmaps) {
     auto write = [&](const BitmapTableRow& row) {
       if (!limit.takes()) return false;
@@ -332,12 +334,14 @@ Task<void> Qcow2Dump::write_bitmap_tables(const std::vector<BitmapRow>& bitmaps)
                    {"problems", row.problems}});
       return true;
     };
+    walked += std::min<std::uint64_t>(bitmap.disk.bitmap_table_size * kWord, raw_.file_size);
+    if (walked > kDumpTablesMax) break;
     co_await dump_bitmap_table(source(), bitmap.disk.bitmap_table_offset,
                                bitmap.disk.bitmap_table_size, write);
     if (limit.cut()) break;
   }
   output_.end_rows();
-  output_.field("complete", !limit.cut());
+  output_.field("complete", !limit.cut() && walked <= kDumpTablesMax);
 }
 
 Task<void> Qcow2Dump::write_bitmaps() {
