@@ -36,7 +36,7 @@ using Turn = std::shared_ptr<AsyncEvent>;
 class Checksumming {
  public:
   Checksumming(Image& image, const ChecksumOptions& options, Digest digest)
-      : image_(image), options_(options), digest_(std::move(digest)), cursor_(image) {}
+      : image_(image), options_(options), digest_(std::move(digest)), cursor_(&image) {}
 
   Task<std::string> run();
 

@@ -29,7 +29,7 @@ struct Piece {
 class Comparison {
  public:
   Comparison(Image& a, Image& b, const CompareOptions& options)
-      : a_(a), b_(b), options_(options), cursor_a_(a), cursor_b_(b) {}
+      : a_(a), b_(b), options_(options), cursor_a_(&a), cursor_b_(&b) {}
 
   Task<CompareResult> run();
 

@@ -19,13 +19,14 @@ constexpr bool reads_as_zeroes(MappingKind kind) noexcept {
 /// zero. Belongs to the image's ring.
 class MappingCursor {
  public:
-  explicit MappingCursor(Image& image) : image_(image) {}
+  /// Null: an image of no bytes.
+  explicit MappingCursor(Image* image) : image_(image) {}
 
   /// The rest of the run at `offset`. `offset` never goes back. Errors: as Image::map_chain().
   Task<Mapping> at(std::uint64_t offset);
 
  private:
-  Image& image_;
+  Image* image_;
   std::vector<Mapping> batch_;
   std::size_t next_ = 0;
 };

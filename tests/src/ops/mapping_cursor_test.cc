@@ -16,12 +16,13 @@ TEST(MappingCursor, TellsTheRestOfTheRunAtAnyPlace) {
   image.set_batch(1);
   RunLoop loop;
   auto work = [&image]() -> Task<void> {
-    MappingCursor cursor(image);
+    MappingCursor cursor(&image);
     Mapping run = co_await cursor.at(0);
     EXPECT_EQ(run.length, 1024U);
     EXPECT_TRUE(reads_as_zeroes(run.kind));
     run = co_await cursor.at(1100);
     EXPECT_EQ(run.offset, 1100U);
+    EXPECT_EQ(run.file_offset, 76U);
     EXPECT_EQ(run.length, 1024U + 2048 - 1100);
     EXPECT_FALSE(reads_as_zeroes(run.kind));
     run = co_await cursor.at(3072);
