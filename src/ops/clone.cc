@@ -222,7 +222,9 @@ Task<CloneResult> Cloning::clone_automatically() {
   } else {
     Result<void> shared = co_await reflink().result();
     if (shared) co_return result(CloneMode::reflink);
-    if (shared.error().kind() != ErrorKind::unsupported) co_await std::move(shared);
+    if (shared.error().kind() != ErrorKind::unsupported) {
+      co_return fail(std::move(shared.error()));
+    }
     reason = shared.error().message();
     if (co_await kernel_copies()) {
       co_await copy();
