@@ -112,7 +112,7 @@ const Verb kCompare{.name = "compare",
                     .options = kOptions,
                     .run = run,
                     .object_exit = kExitOpenFailed,
-                   .description =
+                    .description =
                         "Compares what two images show their guests, whatever their formats and "
                         "backing files. What is past the end of the shorter one must be zeroes. "
                         "With -s sizes and allocation must be equal too.",

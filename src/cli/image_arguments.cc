@@ -95,10 +95,6 @@ Result<ImageName> read_options(const std::string& operand, const OpenOptions& op
 
 }  // namespace
 
-Task<OpenedImage> open_named(std::string name, OpenOptions options) {
-  return open_under(std::move(name), std::move(options), ImageAccess().policy);
-}
-
 Result<ImageName> given_name(const Context& context, const std::string& operand,
                              const OpenOptions& open) {
   return read_name(context, operand, open, context.images().by_options);

@@ -37,10 +37,6 @@ Result<SnapshotKey> parse_snapshot(const std::string& text, const Context& conte
 /// Whether `--output` asks for JSON. Errors: invalid_argument, in qemu-img's words.
 Result<bool> wants_json(const Arguments& arguments);
 
-/// Opens an image as the user named it, following qemu-img's habits; errors begin with
-/// "Could not open 'name'".
-Task<OpenedImage> open_named(std::string name, OpenOptions options);
-
 /// What an operand means: options, with --image-opts; JSON; or a path. Prints warnings about
 /// outdated forms. Errors: invalid_argument (also: options that go against `open`), in qemu-img's words.
 Result<ImageName> given_name(const Context& context, const std::string& operand,
@@ -55,8 +51,9 @@ Result<ImageName> read_name(const Context& context, const std::string& text,
 Result<std::unique_ptr<PipeReader>> given_input_pipe(const std::string& name);
 Result<std::unique_ptr<PipeWriter>> given_output_pipe(const std::string& name);
 
-/// Opens an operand with all that the command line says of images (Context::images()). Errors: those of
-/// given_name(), as they are; others as open_named(). What a verb opens, it opens by this.
+/// Opens an operand with all that the command line says of images (Context::images()), following
+/// qemu-img's habits. Errors: those of given_name(), as they are; others begin with "Could not open
+/// 'name'". What a verb opens, it opens by this.
 Task<OpenedImage> open_given(const Context& context, std::string operand, OpenOptions options);
 /// The same for what is not an operand, or was read already.
 Task<OpenedImage> open_given_name(const Context& context, ImageName name, OpenOptions options);

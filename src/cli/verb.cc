@@ -7,22 +7,9 @@ namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
   static constexpr auto kVerbs = std::to_array<const Verb*>({
-      &kAmend,
-      &kBench,
-      &kBitmap,
-      &kCheck,
-      &kCommit,
-      &kCompare,
-      &kConvert,
-      &kCreate,
-      &kDd,
-      &kInfo,
-      &kIo,
-      &kMap,
-      &kMeasure,
-      &kRebase,
-      &kResize,
-      &kSnapshot,
+      &kAmend,   &kBench,   &kBitmap,  &kCheck,  &kChecksum, &kClone,    &kCommit,
+      &kCompare, &kConvert, &kCreate,  &kDd,     &kDump,     &kInfo,     &kInspect,
+      &kIo,      &kMap,     &kMeasure, &kRebase, &kResize,   &kSnapshot,
   });
   return kVerbs;
 }

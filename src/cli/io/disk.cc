@@ -35,18 +35,17 @@ Result<void> check(const DiskOptions& options) {
 
 }  // namespace
 
-Task<std::unique_ptr<Disk>> Disk::open(DiskOptions options) {
+Task<std::unique_ptr<Disk>> Disk::open(const Context& context, DiskOptions options) {
   co_await check(options);
   const bool writes = !options.read_only && !options.snapshot;
+  OpenOptions open{.purpose = writes ? OpenPurpose::write : OpenPurpose::read,
+                   .format = options.format,
+                   .cache = options.cache,
+                   .durability = options.durability,
+                   .force_share = options.force_share};
+  ImageName name = co_await given_name(context, options.filename, open);
   OpenedImage opened =
-      co_await open_image(options.filename,
-                          {.purpose = writes ? OpenPurpose::write : OpenPurpose::read,
-                           .format = options.format,
-                           .cache = options.cache,
-                           .durability = options.durability,
-                           .force_share = options.force_share},
-                          // What the user typed is theirs to open.
-                          {.follow_references = true});
+      co_await open_image(std::move(name), std::move(open), context.images().policy);
   const bool guessed_raw = opened.format_was_guessed && opened.image->format() == "raw";
   if (guessed_raw && writes && !options.warned) warn_of_guess(opened.image->filename());
   Overlay overlay;

@@ -12,13 +12,14 @@
 #include "formats/open.h"
 #include "io/async_mutex.h"
 #include "io/task.h"
+#include "src/cli/context.h"
 #include "src/cli/io/overlay.h"
 
 namespace platter::cli {
 
 struct DiskOptions {
-  std::string filename;
-  std::string format;  ///< empty: decided by content
+  std::string filename;  ///< or what --image-opts is about
+  std::string format;    ///< empty: decided by content
   bool read_only = false;
   bool force_share = false;
   bool snapshot = false;      ///< writes go to an overlay that vanishes with the disk
@@ -36,7 +37,7 @@ struct DiskOptions {
 class Disk {
  public:
   /// Errors: as open_image(); invalid_argument for options that contradict each other.
-  static Task<std::unique_ptr<Disk>> open(DiskOptions options);
+  static Task<std::unique_ptr<Disk>> open(const Context& context, DiskOptions options);
   Disk(OpenedImage opened, Overlay overlay, DiskOptions options);
 
   const DiskOptions& options() const noexcept { return options_; }

@@ -10,7 +10,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help; -c help tells of the commands"},
     {'c', "cmd", "COMMAND",
      "run a command; several may be given. Default: lines of standard input"},
@@ -28,6 +28,8 @@ constexpr Option kOptions[] = {
     {'U', "force-share", "", "with -r: read although another process is writing to the image"},
     {'V', "version", "", "show the version"},
 };
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 Result<DiskOptions> parse(const Arguments& arguments) {
   DiskOptions options;
@@ -72,6 +74,10 @@ int run(Context& context, const Arguments& arguments) {
   }
   Result<DiskOptions> options = parse(arguments);
   if (!options) return context.fail_with(options.error());
+  if (arguments.has("image-opts") && arguments.has("format")) {
+    context.error("--image-opts and -f are mutually exclusive");
+    return kExitError;
+  }
   if (arguments.positional().size() > 1) {
     context.usage_error("Expecting one image file name at most");
     return kExitError;

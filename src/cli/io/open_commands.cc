@@ -45,6 +45,9 @@ Task<Outcome> open(Session& session, const Command& command, Words words) {
   if (words.operands.size() > 1) co_return session.wrong_use(command);
   const Result<std::vector<CreateOption>> given = parse_create_options(values_of(words, 'o'));
   if (!given) co_return session.report_error(given.error().message());
+  if (!given->empty() && session.images_are_options()) {
+    co_return session.warn("--image-opts and 'open -o' are mutually exclusive");
+  }
   if (session.disk() != nullptr) {
     co_return session.report_error("file open already, try 'help close'");
   }

@@ -118,9 +118,11 @@ Task<Outcome> Session::run_command(const Command& command, std::vector<std::stri
 
 Task<void> Session::open(DiskOptions options) {
   const std::string name = options.filename;
-  Result<std::unique_ptr<Disk>> opened = co_await Disk::open(std::move(options)).result();
+  Result<std::unique_ptr<Disk>> opened = co_await Disk::open(context_, std::move(options)).result();
   if (!opened) {
-    co_await fail(std::move(opened.error()).with_context("can't open device " + name));
+    const bool by_options = context_.images().by_options;
+    co_await fail(std::move(opened.error())
+                      .with_context(by_options ? "can't open" : "can't open device " + name));
   }
   disk_ = std::move(*opened);
 }

@@ -54,6 +54,7 @@ class Session {
   Task<void> sleep(std::chrono::milliseconds time) { return stop_.wait(-1, time); }
   void quit() noexcept { quit_ = true; }
   const CancelToken& cancel() const { return context_.cancel(); }
+  bool images_are_options() const { return context_.images().by_options; }
 
   /// Memory for a request of `length` bytes; with -m it begins where direct I/O does not want it.
   struct Memory {
