@@ -14,7 +14,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
     {0, "header", "", "the header and its extensions"},
@@ -30,6 +30,8 @@ constexpr Option kOptions[] = {
     {0, "output", "FORMAT", "human (default) or json"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
+constexpr auto kOptions =
+    join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
 constexpr std::uint64_t kRowsMax = 1'000'000;
 constexpr std::size_t kExtentsAtOnce = 1024;
@@ -88,7 +90,7 @@ Result<DumpRequest> parse_request(const Arguments& arguments, std::string_view p
 }
 
 // A raw image has no inside but the file's data and holes.
-Task<void> dump_raw(DirectFile& file, const DumpRequest& request, bool ranged, DumpOutput& output,
+Task<void> dump_raw(File& file, const DumpRequest& request, bool ranged, DumpOutput& output,
                     const CancelToken* cancel) {
   const std::uint64_t size = co_await file.size();
   output.begin_section("file");
@@ -119,7 +121,7 @@ Task<void> dump_raw(DirectFile& file, const DumpRequest& request, bool ranged, D
   output.end_section();
 }
 
-Task<void> dump_sections(DirectFile& file, const std::string& format, const DumpRequest& request,
+Task<void> dump_sections(File& file, const std::string& format, const DumpRequest& request,
                          bool ranged, DumpOutput& output, const CancelToken* cancel) {
   if (format == "raw") {
     co_await dump_raw(file, request, ranged, output, cancel);
@@ -130,8 +132,9 @@ Task<void> dump_sections(DirectFile& file, const std::string& format, const Dump
 
 Task<void> dump_named(Context& context, std::string name, OpenOptions open, DumpRequest request,
                       bool ranged, DumpOutput& output) {
+  ImageName given = co_await given_name(context, name, open);
   Result<OpenedFile> opened =
-      co_await open_image_file(name, std::move(open), OpenPolicy()).result();
+      co_await open_image_file(std::move(given), std::move(open), context.images().policy).result();
   if (!opened) {
     co_await fail(std::move(opened.error()).with_context("Could not open '" + name + "'"));
   }

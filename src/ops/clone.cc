@@ -94,7 +94,8 @@ Task<void> Cloning::open_source() {
                          .force_share = options_.force_share};
   OpenedFile opened = co_await open_image_file(options_.source, open, OpenPolicy());
   format_ = opened.format;
-  file_ = opened.file.get();
+  file_ = dynamic_cast<DirectFile*>(opened.file.get());
+  if (file_ == nullptr) co_await fail(ErrorKind::unsupported, "only whole files can be cloned");
   file_size_ = co_await file_->size();
   if (format_ == "qcow2") header_ = co_await qcow2::read_header(*file_);
   bytes_ = co_await RawImage::open(std::move(opened.file), options_.source);
