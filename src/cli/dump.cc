@@ -96,8 +96,11 @@ Task<void> dump_raw(File& file, const DumpRequest& request, bool ranged, DumpOut
   output.begin_section("file");
   output.field("size", size);
   output.field("virtual_size", align_up(size, kSectorSize));
-  output.field("allocated", co_await file.disk_usage());
-  output.field("block_device", file.traits().is_block_device);
+  // A part of a file has no such figures.
+  if (const auto* const whole = dynamic_cast<DirectFile*>(&file); whole != nullptr) {
+    output.field("allocated", co_await whole->disk_usage());
+    output.field("block_device", whole->traits().is_block_device);
+  }
   output.end_section();
   if (!ranged) co_return;
   output.begin_section("extents");
