@@ -7,9 +7,9 @@
 namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
-  static constexpr std::array<const Verb*, 12> kVerbs = {
-      &kAmend,  &kBench, &kBitmap, &kCheck,   &kCompare, &kConvert,
-      &kCreate, &kInfo,  &kMap,    &kMeasure, &kResize,  &kSnapshot};
+  static constexpr std::array<const Verb*, 13> kVerbs = {
+      &kAmend, &kBench, &kBitmap,  &kCheck,  &kCompare,  &kConvert, &kCreate,
+      &kInfo,  &kMap,   &kMeasure, &kResize, &kSnapshot, &kVolume};
   return kVerbs;
 }
 

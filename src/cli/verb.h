@@ -32,6 +32,7 @@ extern const Verb kMap;
 extern const Verb kMeasure;
 extern const Verb kResize;
 extern const Verb kSnapshot;
+extern const Verb kVolume;
 
 /// All of them, by name.
 std::span<const Verb* const> verbs();
