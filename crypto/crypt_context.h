@@ -1,6 +1,7 @@
 // A libcryptsetup context and what it says. Internal to crypto/; on the thread of crypto/dm_thread.h.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -13,8 +14,11 @@ namespace platter {
 
 class CryptContext {
  public:
-  CryptContext() = default;
-  ~CryptContext() { crypt_free(device_); }
+  CryptContext() { crypt_set_log_callback(nullptr, collect, this); }
+  ~CryptContext() {
+    crypt_free(device_);
+    crypt_set_log_callback(nullptr, drop, nullptr);
+  }
   CryptContext(const CryptContext&) = delete;
   CryptContext& operator=(const CryptContext&) = delete;
 
@@ -46,11 +50,14 @@ class CryptContext {
   static void collect(int level, const char* message, void* self) {
     if (level != CRYPT_LOG_ERROR) return;
     std::string& messages = static_cast<CryptContext*>(self)->messages_;
-    std::string_view line = message;
-    while (line.ends_with('\n') || line.ends_with('.')) line.remove_suffix(1);
+    std::string line = message;
+    while (line.ends_with('\n') || line.ends_with('.')) line.pop_back();
+    std::ranges::replace(line, '\n', ' ');
+    if (messages.ends_with(line)) return;  // what is tried again fails again
     if (!messages.empty()) messages += "; ";
-    for (const char c : line) messages += c == '\n' ? ' ' : c;
+    messages += line;
   }
+  static void drop(int /*level*/, const char* /*message*/, void* /*self*/) {}
 
   DmLog dm_log_;  // libdevmapper's own lines repeat what libcryptsetup says
   crypt_device* device_ = nullptr;

@@ -72,6 +72,10 @@ Result<void> open_plain_here(const std::string& device, const std::string& name,
   if (result < 0) return context.error(result, what);
   result = crypt_activate_by_passphrase(context.get(), name.c_str(), CRYPT_ANY_SLOT, text_of(key),
                                         verbatim ? *size : key.size(), activation_flags(options));
+  if (result == -ENOENT || result == -ENODEV) {  // the device is there: it has been looked at
+    return fail(ErrorKind::unsupported,
+                fmt::format("Could not {}: this kernel has no cipher '{}'", what, wanted.cipher));
+  }
   return result < 0 ? context.error(result, what) : Result<void>();
 }
 

@@ -1,5 +1,7 @@
 #include "crypto/dm_device.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <memory>
 #include <utility>
@@ -53,7 +55,7 @@ class Request {
 
  private:
   std::unexpected<Error> error(int os_error) const {
-    ErrorKind kind = kind_of_errno(os_error);
+    ErrorKind kind = os_error == ENODEV ? ErrorKind::not_found : kind_of_errno(os_error);
     if (os_error == 0 || task_ == nullptr) {
       kind = ::geteuid() == 0 ? ErrorKind::unsupported : ErrorKind::permission;
     }
@@ -70,16 +72,6 @@ class Request {
   bool usable_ = false;
 };
 
-Result<void> create(const NewDmDevice& device) {
-  Request request(DM_DEVICE_CREATE, "create mapping", device.name);
-  if (request.add(device.table)) {
-    if (!device.uuid.empty()) dm_task_set_uuid(request.get(), device.uuid.c_str());
-    if (device.read_only) dm_task_set_ro(request.get());
-    dm_task_set_add_node(request.get(), DM_ADD_NODE_ON_CREATE);
-  }
-  return request.run(Udev::wait);
-}
-
 // A kernel that is asked for a target's version loads the target's module.
 Result<void> require_target(const std::string& type) {
   Request request(DM_DEVICE_GET_TARGET_VERSION, "find device-mapper's target", type);
@@ -94,12 +86,14 @@ Result<void> resume(const std::string& name) {
   return Request(DM_DEVICE_RESUME, "resume mapping", name).run(Udev::wait);
 }
 
+Result<void> load(const NewDmDevice& device) {
+  Request request(DM_DEVICE_RELOAD, "load a table for mapping", device.name);
+  if (request.add(device.table) && device.read_only) dm_task_set_ro(request.get());
+  return request.run(Udev::no_wait);
+}
+
 Result<void> replace_table(const std::string& name, const std::vector<DmTarget>& table) {
-  {
-    Request load(DM_DEVICE_RELOAD, "load a table for mapping", name);
-    load.add(table);
-    if (auto done = load.run(Udev::no_wait); !done) return done;
-  }
+  if (auto done = load({.name = name, .table = table}); !done) return done;
   {
     Request suspend(DM_DEVICE_SUSPEND, "suspend mapping", name);
     if (auto done = suspend.run(Udev::no_wait); !done) return done;
@@ -116,6 +110,27 @@ Result<void> remove(const std::string& name, DmRemoval removal) {
     dm_task_deferred_remove(request.get());
   }
   return request.run(Udev::wait);
+}
+
+// Step by step: done by libdevmapper in one request, the reason of a failure would be lost.
+Result<void> create(const NewDmDevice& device) {
+  {
+    Request request(DM_DEVICE_CREATE, "create mapping", device.name);
+    if (!device.uuid.empty() && request.get() != nullptr) {
+      dm_task_set_uuid(request.get(), device.uuid.c_str());
+    }
+    Result<void> made = request.run(Udev::no_wait);
+    if (!made && made.error().kind() == ErrorKind::in_use) {
+      return fail(ErrorKind::already_exists,
+                  fmt::format("Could not create mapping '{}': it exists", device.name));
+    }
+    if (!made) return made;
+  }
+  Result<void> done = load(device);
+  if (done) done = resume(device.name);
+  // What made it fail is told, not whether an empty device can be removed.
+  if (!done) (void)remove(device.name, DmRemoval::now);
+  return done;
 }
 
 Result<std::optional<DmDeviceInfo>> info(const std::string& name) {
@@ -136,6 +151,10 @@ Result<std::optional<DmDeviceInfo>> info(const std::string& name) {
 Result<std::vector<DmTarget>> status(const std::string& name) {
   Request request(DM_DEVICE_STATUS, "ask the targets of mapping", name);
   if (auto done = request.run(Udev::no_wait); !done) return fail(std::move(done.error()));
+  ::dm_info raw{};
+  if (dm_task_get_info(request.get(), &raw) == 0 || raw.exists == 0) {
+    return fail(ErrorKind::not_found, fmt::format("There is no mapping '{}'", name));
+  }
   std::vector<DmTarget> table;
   void* next = nullptr;
   do {

@@ -37,7 +37,8 @@ struct NewDmDevice {
 };
 
 enum class DmRemoval : std::uint8_t {
-  now,       ///< in_use while anybody has it open
+  now,       ///< in_use while anybody has it open: also for some time after a DirectFile's close(),
+             ///< because the kernel lets go of a file that a ring had registered a little later
   retried,   ///< tried for 5 seconds: udev and others open a device for a moment
   deferred,  ///< at once, or when its last user closes it
 };

@@ -19,6 +19,7 @@ DmLog* g_log = nullptr;
 
 void collect_dm_line(int level, const char* line) {
   if (g_log == nullptr || (level & kLevelMask) > kLevelError) return;
+  if (g_log->errors_.ends_with(line)) return;  // what is tried again fails again
   if (!g_log->errors_.empty()) g_log->errors_ += "; ";
   g_log->errors_ += line;
 }
