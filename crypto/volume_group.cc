@@ -65,7 +65,9 @@ Result<void> check_new_volume(const NewVolume& volume) {
 Words targets_of(VolumeKind kind) {
   switch (kind) {
     case VolumeKind::thin_pool:
-    case VolumeKind::thin: return {"linear", "thin-pool", "thin"};
+    case VolumeKind::thin:
+      // LVM asks for "snapshot" also where a thin volume's snapshot is thin.
+      return {"linear", "thin-pool", "thin", "snapshot"};
     case VolumeKind::snapshot: return {"linear", "snapshot", "snapshot-origin"};
     case VolumeKind::linear:
     case VolumeKind::other: break;

@@ -6,13 +6,14 @@ Runs in the guest of tests/vm alone; the machine's own volumes are never touched
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + "/../integration")
 from support import (  # noqa: E402
-    KIB, MIB, PLATTER, Skip, check_fails, check_ok, pattern, run, run_suite, sh, text_of,
+    MIB, PLATTER, check_fails, check_ok, pattern, run, run_suite, sh, text_of,
 )
 
 PREFIX = f"vm_{os.environ.get('IN_VM', 'none')}.volume"
@@ -38,12 +39,17 @@ def group(cleanup):
     cleanup.callback(tool, "pvremove", "-y", disk("b"), check=False)
     cleanup.callback(tool, "vgremove", "-y", "-f", GROUP, check=False)
 
-    def nothing_mapped():
+    def leave_nothing():
+        for name in names() * 2:  # what others need goes in the second round
+            if name in names():
+                remove(name)
         left = tool("dmsetup", "ls").strip()
-        tool("dmsetup", "remove_all", "-f", check=False)
+        if left != "No devices found":
+            tool("dmsetup", "remove_all", "-f", check=False)
+            shutil.rmtree(f"/dev/{GROUP}", ignore_errors=True)
         assert left == "No devices found", left
 
-    cleanup.callback(lambda: [remove(name) for name in names()] and nothing_mapped())
+    cleanup.callback(leave_nothing)
     return GROUP
 
 
@@ -117,9 +123,7 @@ def test_no_program_is_started(cleanup):
     ]
     for words, data in steps:
         done, lines = executions("volume", *words, data=data)
-        if "snap" in words and words[0] == "extend":
-            continue
-        assert done.returncode == 0 or words[0] == "extend", (words, done.stderr)
+        assert done.returncode == 0, (words, done.stderr)
         assert len(lines) == 1, (words, lines)
 
 
@@ -167,7 +171,7 @@ def test_nova_volume_life(cleanup):
     mapping = "/dev/mapper/uuid_disk-dmcrypt"
     write(mapping, pattern(0, MIB))
     check_fails(volume("remove", "--wipe=zero", name), "resource busy")
-    check_fails(volume("remove", name), "in use")
+    check_fails(volume("remove", name), "is used by another device")
     check_ok(volume("close", name), "")
     check_ok(volume("snapshot", name, "snap", "8M"), "")
     check_ok(volume("remove", f"{GROUP}/snap"), "")
