@@ -27,6 +27,7 @@ constexpr std::array kPhrases = {
     Phrase{"reached threshold", ErrorKind::no_space},
     Phrase{"in use", ErrorKind::in_use},
     Phrase{"is used by another device", ErrorKind::in_use},
+    Phrase{"only while inactive", ErrorKind::in_use},
     Phrase{"Device or resource busy", ErrorKind::in_use},
     Phrase{"not found", ErrorKind::not_found},
     Phrase{"Failed to find", ErrorKind::not_found},

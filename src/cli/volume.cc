@@ -78,8 +78,12 @@ std::string operand(const Arguments& arguments, std::size_t index) {
   return index + 1 < words.size() ? words[index + 1] : "";
 }
 
-Result<std::uint64_t> size_operand(const Context& context, const std::string& text) {
-  return parse_size_argument(text, "volume size", context.program());
+Result<std::uint64_t> size_operand(const std::string& text) {
+  Result<std::uint64_t> size = parse_size(text);
+  if (size) return size;
+  return fail(
+      size.error().kind(),
+      fmt::format("Invalid volume size '{}': bytes, or with a suffix k, M, G, T, P or E", text));
 }
 
 Result<VolumeName> parse_volume_name(std::string_view text) {

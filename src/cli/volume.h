@@ -36,7 +36,7 @@ struct SubVerb {
 /// The operand at `index`, after the sub-verb's name; empty if there is none.
 std::string operand(const Arguments& arguments, std::size_t index);
 /// Errors: invalid_argument, too_large.
-Result<std::uint64_t> size_operand(const Context& context, const std::string& text);
+Result<std::uint64_t> size_operand(const std::string& text);
 
 int volume_list(Context& context, const Arguments& arguments);
 int volume_create(Context& context, const Arguments& arguments);

@@ -17,25 +17,25 @@ Result<VolumeKind> parse_kind(const std::string& text) {
               fmt::format("'{}' is not a kind of volume: linear, thin-pool or thin", text));
 }
 
-Task<void> create(Context& context, const Arguments& arguments) {
+Task<void> create(const Arguments& arguments) {
   const VolumeName name = co_await parse_volume_name(operand(arguments, 0));
   NewVolume volume{.name = name.volume};
   volume.pool = arguments.value("pool");
   const std::string_view default_kind = volume.pool.empty() ? "linear" : "thin";
   volume.kind = co_await parse_kind(arguments.value("kind", default_kind));
-  volume.size = co_await size_operand(context, operand(arguments, 1));
+  volume.size = co_await size_operand(operand(arguments, 1));
   co_await name.group.create(std::move(volume));
 }
 
 // Of a thin volume a thin one, which needs no size; of others one that copies what is written over.
-Task<void> snapshot(Context& context, const Arguments& arguments) {
+Task<void> snapshot(const Arguments& arguments) {
   const VolumeName origin = co_await parse_volume_name(operand(arguments, 0));
   const std::string size = operand(arguments, 2);
   NewVolume volume{.name = operand(arguments, 1), .kind = VolumeKind::thin};
   volume.origin = origin.volume;
   if (!size.empty()) {
     volume.kind = VolumeKind::snapshot;
-    volume.size = co_await size_operand(context, size);
+    volume.size = co_await size_operand(size);
   } else if ((co_await origin.group.volume(origin.volume)).kind != VolumeKind::thin) {
     co_await fail(
         ErrorKind::invalid_argument,
@@ -44,12 +44,12 @@ Task<void> snapshot(Context& context, const Arguments& arguments) {
   co_await origin.group.create(std::move(volume));
 }
 
-Task<void> extend(Context& context, const Arguments& arguments) {
+Task<void> extend(const Arguments& arguments) {
   const VolumeName name = co_await parse_volume_name(operand(arguments, 0));
   std::string text = operand(arguments, 1);
   const bool relative = text.starts_with('+');
   if (relative) text.erase(0, 1);
-  std::uint64_t size = co_await size_operand(context, text);
+  std::uint64_t size = co_await size_operand(text);
   if (relative) {
     const VolumeInfo now = co_await name.group.volume(name.volume);
     if (size > kMaxFileSize - now.size) {
@@ -67,15 +67,15 @@ int finish(const Context& context, const Result<void>& done) {
 }  // namespace
 
 int volume_create(Context& context, const Arguments& arguments) {
-  return finish(context, context.run(create(context, arguments)));
+  return finish(context, context.run(create(arguments)));
 }
 
 int volume_snapshot(Context& context, const Arguments& arguments) {
-  return finish(context, context.run(snapshot(context, arguments)));
+  return finish(context, context.run(snapshot(arguments)));
 }
 
 int volume_extend(Context& context, const Arguments& arguments) {
-  return finish(context, context.run(extend(context, arguments)));
+  return finish(context, context.run(extend(arguments)));
 }
 
 }  // namespace platter::cli

@@ -110,15 +110,16 @@ def test_no_program_is_started(cleanup):
         (["create", "--pool=pool", f"{GROUP}/thin", "1G"], b""),
         (["snapshot", f"{GROUP}/thin", "thinsnap"], b""),
         (["create", f"{GROUP}/disk", "16M"], b""),
-        (["snapshot", f"{GROUP}/disk", "snap", "8M"], b""),
         (["extend", f"{GROUP}/disk", "+8M"], b""),
+        (["snapshot", f"{GROUP}/disk", "snap", "8M"], b""),
         (["list"], b""),
+        (["remove", f"{GROUP}/snap"], b""),
         (["open", "--type=plain", "--key-file=-", f"{GROUP}/disk"], KEY),
         (["close", f"{GROUP}/disk"], b""),
         (["format", "--type=luks1", "--iter-time=10", "--key-file=-", f"{GROUP}/disk"], KEY),
         (["open", "--key-file=-", f"{GROUP}/disk"], KEY),
         (["close", f"{GROUP}/disk"], b""),
-        *((["remove", f"{GROUP}/{name}"], b"") for name in ("snap", "thinsnap", "thin", "pool")),
+        *((["remove", f"{GROUP}/{name}"], b"") for name in ("thinsnap", "thin", "pool")),
         (["remove", "--wipe=zero", f"{GROUP}/disk"], b""),
     ]
     for words, data in steps:
