@@ -204,7 +204,7 @@ def test_wrong_use_is_refused_before_anything_happens(cleanup):
         (["create", f"{GROUP}/a", "4M"], "already exists"),
         (["snapshot", f"{GROUP}/a", "s"], "is not thin"),
         (["extend", f"{GROUP}/a", "4M"], "existing size"),
-        (["extend", f"{GROUP}/a", "+8E"], "Invalid volume size"),
+        (["extend", f"{GROUP}/a", "+8E"], "is too much"),
         (["wipe", "--wipe=shred", f"{GROUP}/a"], "not a way to wipe"),
         (["open", f"{GROUP}/a"], "--key-file is needed"),
         (["open", "--key-file=/none", f"{GROUP}/a"], "No such file"),
