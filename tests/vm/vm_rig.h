@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,6 +24,12 @@ inline std::string guest_disk(char letter) {
   }
   ADD_FAILURE() << "this test runs in the guest of tests/vm";
   return "/dev/null";
+}
+
+/// How many descriptors this process has.
+inline std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator entries("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
 }
 
 /// A ring for each test.

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "crypto/locked_memory.h"
 #include "io/direct_file.h"
 #include "tests/support/temp_dir.h"
 #include "tests/vm/vm_rig.h"
@@ -170,6 +171,20 @@ TEST_F(DmCryptTest, AMappingInUseIsRefusedOrGoesLater) {
   // The kernel lets go of a file that a ring had registered a little later.
   for (int i = 0; i < 500 && must(dm_info("ours")); ++i) ::usleep(10'000);
   EXPECT_FALSE(must(dm_info("ours")));
+}
+
+TEST_F(DmCryptTest, TwoHundredMappingsLeaveNothing) {
+  must(open_plain(device_, "ours", {}, view(kHexKey)));  // the library is warm
+  must(close_mapping("ours"));
+  const auto locked_before = locked_ranges();
+  const std::size_t descriptors_before = test::open_descriptors();
+  for (int i = 0; i < 200 && !HasFailure(); ++i) {
+    must(open_plain(device_, "ours", {}, view(kHexKey)));
+    must(close_mapping("ours"));
+  }
+  EXPECT_EQ(must(dm_list()), std::vector<std::string>{"vmtest-disk"});
+  EXPECT_EQ(locked_ranges(), locked_before);
+  EXPECT_EQ(test::open_descriptors(), descriptors_before);
 }
 
 TEST_F(DmCryptTest, OptionsReachTheKernel) {

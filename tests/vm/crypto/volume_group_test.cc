@@ -293,15 +293,7 @@ TEST_F(VolumeGroupTest, LvmLeavesUmaskLocaleAndLockedMemoryAsTheyWere) {
 
 TEST_F(VolumeGroupTest, TwoHundredCyclesLeaveNothing) {
   must(group().volumes());  // the library is loaded
-  const auto descriptors = [] {
-    std::size_t count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-      (void)entry;
-      ++count;
-    }
-    return count;
-  };
-  const std::size_t descriptors_before = descriptors();
+  const std::size_t descriptors_before = test::open_descriptors();
   const auto locked_before = locked_ranges();
   const std::uint64_t free = must(group().info()).free;
   for (int i = 0; i < 200 && !HasFailure(); ++i) {
@@ -316,7 +308,7 @@ TEST_F(VolumeGroupTest, TwoHundredCyclesLeaveNothing) {
   EXPECT_EQ(must(group().info()).free, free);
   EXPECT_EQ(tool("dmsetup", "ls"), "No devices found\n");
   EXPECT_EQ(locked_ranges(), locked_before);
-  EXPECT_EQ(descriptors(), descriptors_before);
+  EXPECT_EQ(test::open_descriptors(), descriptors_before);
 }
 
 TEST_F(VolumeGroupTest, ManyAtOnceComeOneAfterTheOther) {
