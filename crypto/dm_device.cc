@@ -129,7 +129,10 @@ Result<void> create(const NewDmDevice& device) {
   Result<void> done = load(device);
   if (done) done = resume(device.name);
   // What made it fail is told, not whether an empty device can be removed.
-  if (!done) (void)remove(device.name, DmRemoval::now);
+  if (!done) {
+    const Result<void> undone = remove(device.name, DmRemoval::now);
+    static_cast<void>(undone);
+  }
   return done;
 }
 

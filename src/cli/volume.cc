@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "crypto/device_name.h"
 #include "src/cli/size.h"
 #include "src/cli/verb.h"
 
@@ -95,7 +96,11 @@ Result<VolumeName> parse_volume_name(std::string_view text) {
   }
   Result<VolumeGroup> group = VolumeGroup::named(std::string(rest.substr(0, slash)));
   if (!group) return fail(std::move(group.error()));
-  return VolumeName{*std::move(group), std::string(rest.substr(slash + 1))};
+  const std::string_view volume = rest.substr(slash + 1);
+  if (auto checked = check_volume_name("volume", volume); !checked) {
+    return fail(std::move(checked.error()));
+  }
+  return VolumeName{*std::move(group), std::string(volume)};
 }
 
 const Verb kVolume{.name = "volume",

@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <clocale>
 #include <map>
@@ -271,7 +273,7 @@ TEST_F(VolumeGroupTest, LvmLeavesUmaskLocaleAndLockedMemoryAsTheyWere) {
   ASSERT_NE(std::setlocale(LC_ALL, "C"), nullptr);
   const auto anonymous = [](int fd, int flags) {
     void* const memory = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, flags, fd, 0);
-    EXPECT_EQ(::mlock(memory, 8192), 0);
+    EXPECT_EQ(::syscall(SYS_mlock, memory, 8192), 0);  // AddressSanitizer makes mlock() do nothing
     return memory;
   };
   void* const heap = anonymous(-1, MAP_PRIVATE | MAP_ANONYMOUS);
