@@ -70,7 +70,10 @@ Result<void> DirectFile::set_up(const FileOptions& options) {
       return error(EROFS, "open");
     }
   }
-  if (!file_.in_memory) file_.slot = ring_.register_file(file_.fd);
+  // The kernel lets go of a registered file up to a second after it was told to, or after the process
+  // ended: whoever comes next would find the device claimed.
+  const bool claimed = traits_.is_block_device && options.exclusive_device;
+  if (!file_.in_memory && !claimed) file_.slot = ring_.register_file(file_.fd);
   return {};
 }
 

@@ -120,6 +120,9 @@ class Ring final : public RunLoop {
   /// what it returned. The function may not touch anything that belongs to this ring's thread.
   template <class Function>
   auto offload(Function function);
+  /// The same on other workers, which outlive the await.
+  template <class Function>
+  auto offload_to(WorkerPool& pool, Function function);
 
   /// Registered files cost less per request. Returns the slot, or -1 where there is none left or
   /// the kernel has no table: the plain descriptor works all the same. The kernel keeps the file
@@ -184,7 +187,8 @@ class [[nodiscard]] OffloadAwaiter final : WorkerJob, RemoteWork {
  public:
   using Value = std::invoke_result_t<Function&>;
 
-  OffloadAwaiter(Ring& ring, Function function) : ring_(ring), function_(std::move(function)) {}
+  OffloadAwaiter(Ring& ring, WorkerPool& workers, Function function)
+      : ring_(ring), workers_(workers), function_(std::move(function)) {}
   OffloadAwaiter(const OffloadAwaiter&) = delete;
   OffloadAwaiter& operator=(const OffloadAwaiter&) = delete;
 
@@ -192,7 +196,7 @@ class [[nodiscard]] OffloadAwaiter final : WorkerJob, RemoteWork {
   void await_suspend(std::coroutine_handle<> waiting) {
     waiting_ = waiting;
     ring_.hold();
-    ring_.workers().submit(*this);
+    workers_.submit(*this);
   }
   Value await_resume() {
     if constexpr (!std::is_void_v<Value>) return *std::move(value_);
@@ -214,6 +218,7 @@ class [[nodiscard]] OffloadAwaiter final : WorkerJob, RemoteWork {
   }
 
   Ring& ring_;
+  WorkerPool& workers_;
   Function function_;
   std::coroutine_handle<> waiting_;
   std::optional<std::conditional_t<std::is_void_v<Value>, Nothing, Value>> value_;
@@ -221,7 +226,12 @@ class [[nodiscard]] OffloadAwaiter final : WorkerJob, RemoteWork {
 
 template <class Function>
 auto Ring::offload(Function function) {
-  return OffloadAwaiter<Function>(*this, std::move(function));
+  return OffloadAwaiter<Function>(*this, workers(), std::move(function));
+}
+
+template <class Function>
+auto Ring::offload_to(WorkerPool& pool, Function function) {
+  return OffloadAwaiter<Function>(*this, pool, std::move(function));
 }
 
 }  // namespace platter

@@ -57,6 +57,7 @@ extern const Verb kMeasure;
 extern const Verb kRebase;
 extern const Verb kResize;
 extern const Verb kSnapshot;
+extern const Verb kVolume;
 
 /// A program of this name is the verb io, as the tool that it stands for.
 inline constexpr std::string_view kLinkedIo = "qemu-io";
