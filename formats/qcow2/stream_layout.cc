@@ -24,7 +24,7 @@ constexpr std::uint64_t divide_up(std::uint64_t value, std::uint64_t by) {
 
 }  // namespace
 
-Result<StreamLayout> StreamLayout::plan(CreateOptions options, std::vector<ClusterRun> data) {
+Result<StreamLayout> StreamLayout::plan(CreateOptions options, std::vector<GuestRun> data) {
   const bool one_pass = !options.backing_file && !options.data_file &&
                         options.effective_preallocation() == Preallocation::off;
   if (!one_pass) {
@@ -41,12 +41,11 @@ Result<StreamLayout> StreamLayout::plan(CreateOptions options, std::vector<Clust
   return layout;
 }
 
-Result<void> StreamLayout::place(const CreateOptions& options,
-                                 const std::vector<ClusterRun>& data) {
+Result<void> StreamLayout::place(const CreateOptions& options, const std::vector<GuestRun>& data) {
   const std::uint64_t entries = header_.cluster_size() / kEntrySize;
   const std::uint64_t counts = header_.cluster_size() * 8 / options.refcount_bits;
   std::uint64_t data_clusters = 0;
-  for (const ClusterRun& run : data) {
+  for (const GuestRun& run : data) {
     data_clusters += run.count;
     const std::uint64_t last = (run.first + run.count - 1) >> header_.l2_bits();
     std::uint64_t index = run.first >> header_.l2_bits();
@@ -70,7 +69,7 @@ Result<void> StreamLayout::place(const CreateOptions& options,
   data_cluster_ = l2_cluster_ + l2_indices_.size();
   end_cluster_ = data_cluster_ + data_clusters;
   std::uint64_t host = data_cluster_;
-  for (const ClusterRun& run : data) {
+  for (const GuestRun& run : data) {
     runs_.push_back({run.first, host, run.count});
     host += run.count;
   }

@@ -15,7 +15,7 @@
 namespace platter::qcow2 {
 
 /// Guest clusters in a row.
-struct ClusterRun {
+struct GuestRun {
   std::uint64_t first = 0;
   std::uint64_t count = 0;
 };
@@ -28,7 +28,7 @@ class StreamLayout {
   /// `data`: clusters that are to be in the image, in guest order, no two runs touching. Others read as
   /// zeroes. Errors: as plan_image(); unsupported (options that need more than one pass: a backing
   /// file, a data file, preallocation).
-  static Result<StreamLayout> plan(CreateOptions options, std::vector<ClusterRun> data);
+  static Result<StreamLayout> plan(CreateOptions options, std::vector<GuestRun> data);
 
   /// Bytes of the whole file, a multiple of the cluster size.
   std::uint64_t file_size() const noexcept;
@@ -53,7 +53,7 @@ class StreamLayout {
     std::uint64_t count = 0;
   };
 
-  Result<void> place(const CreateOptions& options, const std::vector<ClusterRun>& data);
+  Result<void> place(const CreateOptions& options, const std::vector<GuestRun>& data);
   std::uint64_t offset_of(std::uint64_t cluster) const noexcept {
     return cluster << header_.cluster_bits;
   }

@@ -31,7 +31,7 @@ struct ImageAccess {
   /// --object; what they are for, encrypted images, is not there yet.
   Objects objects;
   /// What the user names is theirs to open, and what it stands on follows.
-  OpenPolicy policy{.follow_references = true};
+  OpenPolicy policy{.formats = {}, .follow_references = true, .reference_folders = {}};
   /// What was given as --max-memory, for operations that have no limit by default.
   std::optional<std::uint64_t> memory_max;
 };

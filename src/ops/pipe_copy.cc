@@ -196,9 +196,9 @@ Task<void> PipeOutput::write_part(std::span<const std::byte> data) {
 }
 
 // Clusters that hold any data, in order, as few runs as there are.
-Task<std::vector<qcow2::ClusterRun>> clusters_with_data(Image& source, std::uint64_t cluster_size,
-                                                        const CancelToken* cancel) {
-  std::vector<qcow2::ClusterRun> runs;
+Task<std::vector<qcow2::GuestRun>> clusters_with_data(Image& source, std::uint64_t cluster_size,
+                                                      const CancelToken* cancel) {
+  std::vector<qcow2::GuestRun> runs;
   const std::uint64_t size = source.virtual_size();
   for (std::uint64_t at = 0; at < size;) {
     if (cancel != nullptr) co_await cancel->check();
@@ -270,7 +270,7 @@ Task<CopyStats> copy_to_pipe_as_qcow2(Image& source, PipeWriter& target, qcow2::
   qcow2.size = source.virtual_size();
   co_await qcow2::check(qcow2);  // before all of the source is looked at
   const std::uint64_t cluster_size = qcow2.cluster_size;
-  std::vector<qcow2::ClusterRun> data =
+  std::vector<qcow2::GuestRun> data =
       co_await clusters_with_data(source, cluster_size, options.cancel);
   const qcow2::StreamLayout layout =
       co_await qcow2::StreamLayout::plan(std::move(qcow2), std::move(data));

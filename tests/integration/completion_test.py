@@ -35,11 +35,11 @@ UNIQUE = [
     ("platter convert -o compat=1.1,cluster_size=64k,laz",
      "platter convert -o compat=1.1,cluster_size=64k,lazy_refcounts="),
     ("platter amend -o refc", "platter amend -o refcount_bits="),
-    ("platter convert --targ", "platter convert --target-is-zero "),
+    ("platter convert --target-is", "platter convert --target-is-zero "),
 ]
 # Typed, and all that can follow.
 SEVERAL = [
-    ("platter c", {"check", "compare", "convert", "create"}),
+    ("platter co", {"commit", "compare", "convert"}),
     ("platter info --output=", {"human", "json"}),
     ("platter create -f ", {"raw", "qcow2"}),
     ("platter check -r ", {"leaks", "all"}),
