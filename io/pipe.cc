@@ -53,6 +53,32 @@ Moved move_some(int fd, short event, std::size_t length, Move move) {
   return moved;
 }
 
+// Keeps SIGPIPE from the process while this thread writes: a reader that is gone is an error. What was
+// pending before stays pending.
+class PipeSignalHeld {
+ public:
+  PipeSignalHeld() {
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~PipeSignalHeld() {
+    constexpr timespec kAtOnce{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &kAtOnce);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  PipeSignalHeld(const PipeSignalHeld&) = delete;
+  PipeSignalHeld& operator=(const PipeSignalHeld&) = delete;
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+  bool was_pending_ = false;
+};
+
 Result<struct stat> look_at(int fd, const std::string& name) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat", name);
@@ -96,7 +122,6 @@ Task<std::size_t> PipeReader::read(std::span<std::byte> into, const CancelToken*
 Result<std::unique_ptr<PipeWriter>> PipeWriter::make(UniqueFd fd, std::string name) {
   const Result<struct stat> status = look_at(fd.get(), name);
   if (!status) return fail(status.error().clone());
-  ::signal(SIGPIPE, SIG_IGN);
   std::size_t piece = kPieceMax;
   if (S_ISFIFO(status->st_mode)) {
     enlarge(fd.get());
@@ -120,6 +145,7 @@ Task<void> PipeWriter::write(std::span<const std::byte> data, const CancelToken*
     const int fd = fd_.get();
     const std::size_t piece = piece_;
     const Moved moved = co_await Ring::current().offload([fd, data, piece] {
+      const PipeSignalHeld held;
       return move_some(fd, POLLOUT, data.size(), [&](std::size_t at) {
         return ::write(fd, data.data() + at, std::min(piece, data.size() - at));
       });

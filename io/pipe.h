@@ -35,11 +35,12 @@ class PipeReader {
 /// The same for writing.
 class PipeWriter {
  public:
-  /// Errors: wrong_type (a terminal), io. From now on a reader that is gone is an error, not a signal.
+  /// Errors: wrong_type (a terminal), io.
   static Result<std::unique_ptr<PipeWriter>> make(UniqueFd fd, std::string name);
 
   const std::string& name() const noexcept { return name_; }
-  /// Writes all of `data`. Errors: io (EPIPE: nobody reads any more), no_space, cancelled.
+  /// Writes all of `data`. Errors: io (EPIPE: nobody reads any more, and no signal says so), no_space,
+  /// cancelled.
   Task<void> write(std::span<const std::byte> data, const CancelToken* cancel);
   /// What was written is on the disk, if it went to a file. Errors: io.
   Task<void> finish();
