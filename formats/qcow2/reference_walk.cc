@@ -9,11 +9,12 @@
 
 #include <fmt/format.h>
 
-#include "formats/qcow2/bitmap_directory.h"
+#include "formats/qcow2/bitmap_references.h"
 #include "formats/qcow2/cluster_map.h"
 #include "formats/qcow2/cluster_type.h"
 #include "formats/qcow2/l1_walk.h"
 #include "formats/qcow2/metadata_guard.h"
+#include "formats/qcow2/reference_counter.h"
 #include "formats/qcow2/table_batch.h"
 #include "io/bytes.h"
 
@@ -23,9 +24,6 @@ namespace {
 constexpr std::uint64_t kCopied = std::uint64_t{1} << 63;
 constexpr std::uint64_t kL1ReservedMask = 0x7f000000000001ff;
 constexpr std::uint64_t kL2ReservedMask = 0x3f000000000001fe;
-constexpr std::uint64_t kBitmapReservedMask = 0xff000000000001fe;
-constexpr std::uint64_t kBitmapOffsetMask = 0x00fffffffffffe00;
-constexpr std::uint64_t kBitmapTableSizeMax = 0x8000000;  // entries; QEMU's
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kWordsAtOnce = 128 * kKiB;
 
@@ -53,6 +51,7 @@ class ReferenceWalk final : L1Visitor {
   ReferenceWalk(CheckRun& run, bool fix)
       : run_(run),
         header_(run.header),
+        counter_(run),
         fix_(fix),
         walk_(run.header, run.file, run.file_size, *this, run.messages, run.report.corruptions,
               run.cancel) {}
@@ -77,19 +76,6 @@ class ReferenceWalk final : L1Visitor {
     if (visit.active) active_again_.push_back(visit.table());
   }
 
-  void fault(std::string_view message, std::uint64_t weight = 1) {
-    run_.report.corruptions += weight;
-    run_.messages.add(message);
-  }
-  bool ends_in_file(std::uint64_t offset, std::uint64_t size) const;
-  std::string beyond_end(std::uint64_t offset, std::uint64_t size) const;
-  void count_range(std::uint64_t offset, std::uint64_t size, std::uint64_t references = 1);
-  void count_clusters(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
-  void add_range(std::uint64_t offset, std::uint64_t size, std::vector<SharedRange>& clusters);
-  void count_ranges(std::span<const SharedRange> clusters);
-  void note_outside(std::uint64_t offset, std::uint64_t size, std::uint64_t references);
-  void overflowed(std::uint64_t cluster, std::uint64_t excess);
-
   Result<void> prepare();
   void note_table(std::uint64_t entry, std::uint64_t weight);
   std::uint64_t references_to(const L1Visit& visit) const;
@@ -106,103 +92,17 @@ class ReferenceWalk final : L1Visitor {
   Task<void> visit_snapshot(const SharedRange& range, bool only_note);
   Task<void> count_active_again();
   void count_encryption_header();
-  Task<void> count_bitmaps();
-  Task<void> count_bitmap_entries(const SharedRange& range);
   Task<void> count_refcount_blocks();
 
   CheckRun& run_;
   const Header& header_;
+  ReferenceCounter counter_;
   bool fix_;
   L1Walk walk_;
   RefcountArray once_;                                     // L2 tables by cluster: one bit
   std::unordered_map<std::uint64_t, std::uint64_t> more_;  // references after the first
   std::vector<std::uint64_t> active_again_;
 };
-
-// The last cluster of an image may be cut short: up to one cluster past the end of the file is well.
-bool ReferenceWalk::ends_in_file(std::uint64_t offset, std::uint64_t size) const {
-  const auto end = checked_add(offset, size);
-  return end && *end < run_.file_size + header_.cluster_size();
-}
-
-std::string ReferenceWalk::beyond_end(std::uint64_t offset, std::uint64_t size) const {
-  return fmt::format(
-      "ERROR: counting reference for region exceeding the end of the file by one cluster or more: "
-      "offset {:#x} size {:#x}",
-      offset, size);
-}
-
-void ReferenceWalk::count_range(std::uint64_t offset, std::uint64_t size,
-                                std::uint64_t references) {
-  if (size == 0) return;
-  if (!ends_in_file(offset, size)) {
-    fault(beyond_end(offset, size), references);
-    note_outside(offset, size, references);
-    return;
-  }
-  count_clusters(offset, size, references);
-}
-
-// As count_range(), for many ranges that may overlap: together they cost no more than the file.
-void ReferenceWalk::add_range(std::uint64_t offset, std::uint64_t size,
-                              std::vector<SharedRange>& clusters) {
-  if (size == 0) return;
-  if (!ends_in_file(offset, size)) {
-    fault(beyond_end(offset, size));
-    if (!run_.repairs() || offset > kMaxFileSize - size) return;
-  }
-  clusters.push_back({.begin = offset >> header_.cluster_bits,
-                      .end = ((offset + size - 1) >> header_.cluster_bits) + 1});
-}
-
-void ReferenceWalk::count_ranges(std::span<const SharedRange> clusters) {
-  for (const SharedRange& range : disjoint(clusters)) {
-    const std::uint64_t offset = range.begin << header_.cluster_bits;
-    const std::uint64_t size = (range.end - range.begin) << header_.cluster_bits;
-    if (range.end <= run_.counts.size()) {
-      count_clusters(offset, size, range.weight);
-    } else {
-      note_outside(offset, size, range.weight);
-    }
-  }
-}
-
-// A repair neither frees what is there of something cut short, nor uses the places of the rest.
-void ReferenceWalk::note_outside(std::uint64_t offset, std::uint64_t size,
-                                 std::uint64_t references) {
-  if (!run_.repairs()) return;
-  if (offset < run_.file_size) count_clusters(offset, run_.file_size - offset, references);
-  const std::uint64_t last =
-      std::min(checked_add(offset, size - 1).value_or(kMaxFileSize) >> header_.cluster_bits,
-               run_.outside_begin + run_.outside.size() - 1);
-  for (std::uint64_t cluster = std::max(offset >> header_.cluster_bits, run_.outside_begin);
-       cluster <= last; ++cluster) {
-    run_.outside.set(cluster - run_.outside_begin, 1);
-  }
-}
-
-void ReferenceWalk::count_clusters(std::uint64_t offset, std::uint64_t size,
-                                   std::uint64_t references) {
-  const std::uint64_t last = (offset + size - 1) >> header_.cluster_bits;
-  for (std::uint64_t cluster = offset >> header_.cluster_bits; cluster <= last; ++cluster) {
-    if (references > 1 || run_.counts.get(cluster) != 0) run_.shared = true;
-    const std::uint64_t excess = run_.counts.add(cluster, references);
-    if (excess != 0) overflowed(cluster, excess);
-  }
-  run_.clusters = std::max(run_.clusters, last + 1);
-}
-
-void ReferenceWalk::overflowed(std::uint64_t cluster, std::uint64_t excess) {
-  run_.report.corruptions += excess;
-  for (; excess > 0 && !run_.messages.full(); --excess) {
-    run_.messages.add(fmt::format(
-        "ERROR: overflow cluster offset={:#x}\n"
-        "Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a "
-        "clean copy if the image cannot be opened for writing",
-        cluster << header_.cluster_bits));
-  }
-  run_.messages.leave_out(excess);
-}
 
 Result<void> ReferenceWalk::prepare() {
   if (auto prepared = walk_.prepare(); !prepared) return prepared;
@@ -233,14 +133,15 @@ std::uint64_t ReferenceWalk::references_to(const L1Visit& visit) const {
 
 void ReferenceWalk::on_entry(const L1Visit& visit) {
   if ((visit.entry & kL1ReservedMask) != 0) {
-    fault(fmt::format("ERROR found L1 entry with reserved bits set: {:x}", visit.entry),
-          visit.weight);
+    counter_.fault(fmt::format("ERROR found L1 entry with reserved bits set: {:x}", visit.entry),
+                   visit.weight);
   }
-  count_range(visit.table(), header_.cluster_size(), visit.weight);
+  counter_.count_range(visit.table(), header_.cluster_size(), visit.weight);
   if (!is_aligned(visit.table(), header_.cluster_size())) {
-    fault(fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
-                      visit.table()),
-          visit.weight);
+    counter_.fault(
+        fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
+                    visit.table()),
+        visit.weight);
   }
   if (visit.active && (visit.entry & kCopied) == 0) run_.all_copied = false;
 }
@@ -294,7 +195,7 @@ void ReferenceWalk::count_entries(Width width, Table& table) {
     run_.shared = true;
     const std::uint64_t excess =
         RefcountArray::add_to(width, run_.counts.data(), cluster, table.references);
-    if (excess != 0) overflowed(cluster, excess);
+    if (excess != 0) counter_.overflowed(cluster, excess);
   }
   run_.clusters = std::max(run_.clusters, last + 1);
   if (table.visit.active && (flags & kCopied) == 0) run_.all_copied = false;
@@ -336,11 +237,11 @@ void ReferenceWalk::count_compressed(Table& table, std::size_t index, L2Entry en
         index, raw));
     return;
   }
-  if (ends_in_file(place.offset, place.length)) {
-    count_clusters(place.offset, place.length, table.references);
+  if (counter_.ends_in_file(place.offset, place.length)) {
+    counter_.count_clusters(place.offset, place.length, table.references);
   } else {
-    table.faults.add(beyond_end(place.offset, place.length));
-    note_outside(place.offset, place.length, table.references);
+    table.faults.add(ReferenceCounter::beyond_end(place.offset, place.length));
+    counter_.note_outside(place.offset, place.length, table.references);
   }
   table.statistics.add_compressed();
 }
@@ -373,11 +274,11 @@ void ReferenceWalk::count_placed(Table& table, std::size_t index, L2Entry entry)
   table.statistics.add_place(offset, header_.cluster_size());
   if (table.visit.active && !entry.copied()) run_.all_copied = false;
   if (header_.has_data_file()) return;
-  if (ends_in_file(offset, header_.cluster_size())) {
-    count_clusters(offset, header_.cluster_size(), table.references);
+  if (counter_.ends_in_file(offset, header_.cluster_size())) {
+    counter_.count_clusters(offset, header_.cluster_size(), table.references);
   } else {
-    table.faults.add(beyond_end(offset, header_.cluster_size()));
-    note_outside(offset, header_.cluster_size(), table.references);
+    table.faults.add(ReferenceCounter::beyond_end(offset, header_.cluster_size()));
+    counter_.note_outside(offset, header_.cluster_size(), table.references);
   }
 }
 
@@ -432,7 +333,7 @@ Task<void> ReferenceWalk::visit_snapshot(const SharedRange& range, bool only_not
 Task<void> ReferenceWalk::count_snapshots() {
   const std::vector<SnapshotEntry>& snapshots = run_.snapshots.entries;
   if (header_.has_data_file() && !snapshots.empty()) {
-    fault(fmt::format("ERROR {} snapshots in image with data file", snapshots.size()));
+    counter_.fault(fmt::format("ERROR {} snapshots in image with data file", snapshots.size()));
   }
   const std::vector<SharedRange> pieces = co_await find_snapshot_tables();
   std::vector<SharedRange> clusters;
@@ -441,25 +342,25 @@ Task<void> ReferenceWalk::count_snapshots() {
     const SnapshotEntry& snapshot = snapshots[i];
     const std::uint64_t size = snapshot.l1_size * kWord;
     if (!is_aligned(snapshot.l1_table_offset, header_.cluster_size())) {
-      fault(
+      counter_.fault(
           fmt::format("ERROR snapshot {} l1_offset={:#x}: L1 table is not cluster aligned; "
                       "snapshot table entry corrupted",
                       co_await describe_snapshot(run_.file, snapshot), snapshot.l1_table_offset));
     } else if (size > kL1SizeMax) {
-      fault(
+      counter_.fault(
           fmt::format("ERROR snapshot {} l1_size={:#x}: L1 table is too large; snapshot table "
                       "entry corrupted",
                       co_await describe_snapshot(run_.file, snapshot), snapshot.l1_size));
     } else {
-      add_range(snapshot.l1_table_offset, size, clusters);
+      counter_.add_range(snapshot.l1_table_offset, size, clusters);
     }
     for (; piece < pieces.size() && pieces[piece].first == i; ++piece) {
       co_await visit_snapshot(pieces[piece], /*only_note=*/false);
       co_await walk_.finish();
     }
   }
-  count_ranges(clusters);
-  if (!snapshots.empty()) count_range(header_.snapshots_offset, run_.snapshots.table_size);
+  counter_.count_ranges(clusters);
+  if (!snapshots.empty()) counter_.count_range(header_.snapshots_offset, run_.snapshots.table_size);
 }
 
 // L2 tables that the active L1 table names more than once count as often in the statistics.
@@ -482,47 +383,7 @@ Task<void> ReferenceWalk::count_active_again() {
 // Section "Full disk encryption header pointer".
 void ReferenceWalk::count_encryption_header() {
   const auto& crypt = header_.crypt_header;
-  if (crypt) count_range(crypt->offset, crypt->length);
-}
-
-Task<void> ReferenceWalk::count_bitmaps() {
-  const std::vector<BitmapEntry> bitmaps = co_await read_bitmap_directory(header_, run_.file);
-  if (!header_.bitmaps || !header_.autoclear(kBitmapsBit) || header_.bitmaps->count == 0) co_return;
-  count_range(header_.bitmaps->directory_offset, header_.bitmaps->directory_size);
-  std::vector<SharedRange> tables;
-  std::vector<SharedRange> clusters;
-  for (const BitmapEntry& bitmap : bitmaps) {
-    const std::uint64_t begin = bitmap.table_offset;
-    const std::uint64_t size = bitmap.table_size * kWord;
-    if (size == 0 || begin == 0 || !is_aligned(begin, header_.cluster_size()) ||
-        bitmap.table_size > kBitmapTableSizeMax) {
-      co_await fail(ErrorKind::corrupt_image,
-                    fmt::format("Bitmap '{}' doesn't satisfy the constraints", bitmap.name));
-    }
-    if (ends_in_file(begin, size)) {
-      tables.push_back({.begin = begin, .end = std::min(begin + size, run_.file_size)});
-    }
-    add_range(begin, size, clusters);
-  }
-  count_ranges(clusters);
-  for (const SharedRange& range : disjoint(tables)) co_await count_bitmap_entries(range);
-}
-
-// Section "Bitmap table".
-Task<void> ReferenceWalk::count_bitmap_entries(const SharedRange& range) {
-  for (std::uint64_t at = range.begin; at < range.end; at += kWordsAtOnce * kWord) {
-    if (run_.cancel != nullptr) co_await run_.cancel->check();
-    const std::uint64_t count = std::min((range.end - at) / kWord, kWordsAtOnce);
-    for (const std::uint64_t entry : co_await read_words(run_, at, count)) {
-      const std::uint64_t offset = entry & kBitmapOffsetMask;
-      if ((entry & kBitmapReservedMask) != 0 || (offset != 0 && (entry & 1) != 0) ||
-          !is_aligned(offset, header_.cluster_size())) {
-        co_await fail(ErrorKind::corrupt_image,
-                      fmt::format("a bitmap table's entry {:#x} is not possible", entry));
-      }
-      if (offset != 0) count_range(offset, header_.cluster_size(), range.weight);
-    }
-  }
+  if (crypt) counter_.count_range(crypt->offset, crypt->length);
 }
 
 Task<void> ReferenceWalk::count_refcount_blocks() {
@@ -531,20 +392,21 @@ Task<void> ReferenceWalk::count_refcount_blocks() {
     const std::uint64_t offset = entry & kRefcountTableOffsetMask;
     const std::uint64_t cluster = offset >> header_.cluster_bits;
     if ((entry & kRefcountTableReservedMask) != 0) {
-      fault(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
+      counter_.fault(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
     } else if (!is_aligned(offset, header_.cluster_size())) {
-      fault(fmt::format(
+      counter_.fault(fmt::format(
           "ERROR refcount block {} is not cluster aligned; refcount table entry corrupted", i));
     } else if (cluster >= run_.clusters) {
-      fault(fmt::format("{} refcount block {} is outside image", fix_ ? "Repairing" : "ERROR", i));
+      counter_.fault(
+          fmt::format("{} refcount block {} is outside image", fix_ ? "Repairing" : "ERROR", i));
       // By itself no reason: it counts nothing.
       if (!fix_) continue;
     } else {
       if (offset == 0) continue;
-      count_range(offset, header_.cluster_size());
+      counter_.count_range(offset, header_.cluster_size());
       const std::uint64_t count = run_.counts.get(cluster);
       if (count == 1) continue;
-      fault(fmt::format("ERROR refcount block {} refcount={}", i, count));
+      counter_.fault(fmt::format("ERROR refcount block {} refcount={}", i, count));
     }
     run_.rebuild = true;
   }
@@ -553,12 +415,12 @@ Task<void> ReferenceWalk::count_refcount_blocks() {
 
 Task<void> ReferenceWalk::count_all() {
   co_await prepare();
-  count_range(0, header_.cluster_size());
+  counter_.count_range(0, header_.cluster_size());
   for (const std::uint64_t entry : run_.l1) note_table(entry, 1);
   for (const SharedRange& piece : co_await find_snapshot_tables()) {
     co_await visit_snapshot(piece, /*only_note=*/true);
   }
-  count_range(header_.l1_table_offset, header_.l1_size * kWord);
+  counter_.count_range(header_.l1_table_offset, header_.l1_size * kWord);
   for (std::size_t i = 0; i < run_.l1.size(); ++i) {
     if (run_.l1[i] == 0) continue;
     const L1Visit visit{.entry = run_.l1[i], .index = i};
@@ -567,10 +429,10 @@ Task<void> ReferenceWalk::count_all() {
   co_await walk_.finish();
   co_await count_active_again();
   co_await count_snapshots();
-  count_range(header_.refcount_table_offset,
-              std::uint64_t{header_.refcount_table_clusters} << header_.cluster_bits);
+  counter_.count_range(header_.refcount_table_offset,
+                       std::uint64_t{header_.refcount_table_clusters} << header_.cluster_bits);
   count_encryption_header();
-  co_await count_bitmaps();
+  co_await count_bitmap_references(run_, counter_);
   co_await count_refcount_blocks();
 }
 
