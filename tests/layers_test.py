@@ -2,6 +2,8 @@
 """Rejects an include against the arrow: io <- crypto <- formats <- src/ops <- src/provision <- src/cli.
 
 A file may include its own layer and those below. Includes are written from the project's root.
+
+Rejects two types of one name, too: to the linker they are one, and no compiler sees both.
 """
 import re
 import sys
@@ -18,6 +20,8 @@ LAYERS = {
     "src/capi": ["io", "crypto", "formats", "src/ops", "src/provision"],
     "src/cli": ["io", "crypto", "formats", "src/ops", "src/provision"],
 }
+TYPE = re.compile(r"^(?:struct|class|union|enum(?: class)?)\s+(?:\[\[\w+\]\]\s+)?(\w+)(?=[\s{])")
+NAMESPACE = re.compile(r"^namespace\b\s*([\w:]*)\s*\{$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)')
 
 
@@ -43,6 +47,48 @@ def violations(root, layer):
                 yield f"{where}: {angled} is ours: include it with quotes"
             elif target and target != layer and target not in LAYERS[layer]:
                 yield f"{where}: {layer} must not include {target} ({quoted or angled})"
+
+
+def types_of(text):
+    """The types that a file defines for all to see: those of its namespaces, with their names."""
+    scopes = []
+    for line in text.splitlines():
+        if match := NAMESPACE.match(line):
+            scopes.append(match[1])
+        elif line.startswith("}  // namespace"):
+            scopes.pop()
+        elif (match := TYPE.match(line)) and "" not in scopes:
+            yield "::".join([*scopes, match[1]])
+
+
+def defined_twice(root):
+    """Yields one line for each type that two files of the layers define."""
+    places = {}
+    for layer in LAYERS:
+        for file in sorted((root / layer).rglob("*")):
+            if file.suffix in (".h", ".cc"):
+                for name in types_of(file.read_text()):
+                    places.setdefault(name, set()).add(str(file.relative_to(root)))
+    for name, files in places.items():
+        if len(files) > 1:
+            yield f"{name} is defined in {' and '.join(sorted(files))}"
+
+
+def types_self_test():
+    """A type of two files is found; one that only its file sees is not, nor a declaration."""
+    shown = "namespace platter {\nstruct Run {\n  struct Part {\n  };\n};\n}  // namespace platter\n"
+    hidden = "namespace platter {\nnamespace {\nstruct Run {\n};\n}  // namespace\nclass Part;\n}  // namespace platter\n"
+    other = "namespace platter::qcow2 {\nclass Run final : public Part {\n};\n}  // namespace platter::qcow2\n"
+    for second, expected in ((shown, 1), (hidden, 0), (other, 0)):
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in (("io/a.h", shown), ("formats/b.cc", second)):
+                file = Path(folder) / path
+                file.parent.mkdir(parents=True)
+                file.write_text(text)
+            found = list(defined_twice(Path(folder)))
+            if len(found) != expected:
+                return f"{second!r}: {found}"
+    return None
 
 
 def self_test():
@@ -72,7 +118,8 @@ def self_test():
 
 def main():
     root = Path(__file__).resolve().parent.parent
-    results = {"layers.self_test": self_test()}
+    results = {"layers.self_test": self_test() or types_self_test()}
+    results["layers.types"] = "; ".join(defined_twice(root)) or None
     for layer in LAYERS:
         if (root / layer).is_dir():
             results[f"layers.{layer}"] = "; ".join(violations(root, layer)) or None
