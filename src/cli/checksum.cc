@@ -155,12 +155,24 @@ int run(Context& context, const Arguments& arguments) {
   return checksum_all(context, arguments, name, request);
 }
 
+constexpr Example kExamples[] = {
+    {"checksum disk.qcow2 disk.raw", "do both hold the same?"},
+    {"checksum -a sha512-tree -p disk.qcow2", "faster, by several threads"},
+};
+
 }  // namespace
 
 const Verb kChecksum{.name = "checksum",
                      .operands = "FILENAME...",
                      .help = "Prints digests of what images show their guests, whatever the format",
                      .options = kOptions,
-                     .run = run};
+                     .run = run,
+                     .description =
+                         "Prints the digest of what images show their guests: equal for "
+                         "equal contents, whatever their formats, and what sha256sum(1) and "
+                         "its like print of a raw image. Holes are not read. An algorithm "
+                         "with -tree behind digests the digests of blocks, which are "
+                         "computed in parallel.",
+                     .examples = kExamples};
 
 }  // namespace platter::cli

@@ -75,12 +75,25 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"clone base.qcow2 disk.qcow2", "as can be done best"},
+    {"clone --mode=reflink base.raw disk.raw", "by sharing blocks, or not at all"},
+};
+
 }  // namespace
 
 const Verb kClone{.name = "clone",
                   .operands = "SOURCE TARGET",
                   .help = "Makes another image with the same contents, sharing blocks where it can",
                   .options = kOptions,
-                  .run = run};
+                  .run = run,
+                  .description =
+                      "Makes another image with the same contents, in the source's "
+                      "format: by sharing its blocks where the filesystem can (reflink), "
+                      "else by a copy in the kernel, else as an overlay on the source; or "
+                      "in the way that --mode names. It says which, and why no better "
+                      "one. Names of backing files keep their meaning, or the clone is "
+                      "refused.",
+                  .examples = kExamples};
 
 }  // namespace platter::cli

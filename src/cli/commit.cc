@@ -107,12 +107,26 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"commit disk.qcow2", "write an overlay into its backing file, and empty it"},
+    {"commit -b base.qcow2 top.qcow2", "write all layers above base.qcow2 into that"},
+};
+
 }  // namespace
 
 const Verb kCommit{.name = "commit",
                    .operands = "FILENAME",
                    .help = "Writes what an overlay holds into the image that it stands on",
                    .options = kOptions,
-                   .run = run};
+                   .run = run,
+                   .description =
+                       "Copies what an overlay holds into its backing file, which grows if "
+                       "it is the smaller one, and then empties the overlay. With -b a "
+                       "deeper image of the chain takes all that is above it; the overlay "
+                       "keeps its contents then, as with -d, and images in between are no "
+                       "longer what they were.\n\n"
+                       "The base is durable before the overlay is emptied: a crash or an "
+                       "error at any moment leaves what the overlay's guest sees.",
+                   .examples = kExamples};
 
 }  // namespace platter::cli

@@ -107,6 +107,10 @@ int run(Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+constexpr Example kExamples[] = {
+    {"dd if=disk.qcow2 of=boot.raw bs=1M count=1", "the first megabyte, as a raw image"},
+};
+
 }  // namespace
 
 const Verb kDd{
@@ -114,6 +118,11 @@ const Verb kDd{
     .operands = "if=INPUT of=OUTPUT [bs=SIZE] [count=BLOCKS] [skip=BLOCKS]",
     .help = "Copies blocks of an image into a new one (default: all of them, of 512 bytes)",
     .options = kOptions,
-    .run = run};
+    .run = run,
+    .description =
+        "Copies blocks of what an image shows its guest into a new image, "
+        "as dd(1) does with files: skip blocks of bs bytes of the input are "
+        "left out, and count of them are copied.",
+    .examples = kExamples};
 
 }  // namespace platter::cli

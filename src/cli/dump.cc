@@ -171,12 +171,25 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"dump disk.qcow2", "an overview"},
+    {"dump --guest 1G+64k disk.qcow2", "where the guest finds these 64 KiB"},
+    {"dump --owner 0x50000 disk.qcow2", "what refers to this cluster of the file"},
+};
+
 }  // namespace
 
 const Verb kDump{.name = "dump",
                  .operands = "FILENAME",
                  .help = "Shows the inside of an image: header, tables, counts, who owns a place",
                  .options = kOptions,
-                 .run = run};
+                 .run = run,
+                 .description =
+                     "Shows what an image is made of: its header and extensions, its "
+                     "tables with the guest's or the file's addresses, its counts, "
+                     "snapshots and bitmaps, and who refers to a place in the file. What "
+                     "is damaged is shown at its place. No backing file is opened. "
+                     "Without options: the header, the snapshots and the bitmaps.",
+                 .examples = kExamples};
 
 }  // namespace platter::cli

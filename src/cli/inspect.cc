@@ -116,12 +116,30 @@ int run(Context& context, const Arguments& arguments) {
   return inspection->safe() ? kExitOk : kExitUnsafe;
 }
 
+constexpr Example kExamples[] = {
+    {"inspect -f qcow2 upload.img", "is it qcow2, and safe?"},
+    {"inspect --output=json upload.img", "the same for a program"},
+};
+constexpr ExitCode kExitCodes[] = {
+    {kExitOk, "the image is safe"},
+    {kExitError, "it could not be inspected, or the command line is wrong"},
+    {kExitUnsafe, "the image is unsafe"},
+};
+
 }  // namespace
 
 const Verb kInspect{.name = "inspect",
                     .operands = "FILENAME",
                     .help = "Tells what an image from elsewhere is, and whether it is safe to use",
                     .options = kOptions,
-                    .run = run};
+                    .run = run,
+                    .description =
+                        "Decides by content what an image from elsewhere is, and tells what "
+                        "makes it unsafe to use: marks of several formats, a format other "
+                        "than the one it is said to have, references to other files, "
+                        "features that nobody here knows. It opens nothing but the file "
+                        "itself and reads at most 8 MiB.",
+                    .exit_codes = kExitCodes,
+                    .examples = kExamples};
 
 }  // namespace platter::cli

@@ -90,12 +90,27 @@ int run(Context& context, const Arguments& arguments) {
   return done ? kExitOk : context.fail_with(done.error());
 }
 
+constexpr Example kExamples[] = {
+    {"rebase -b new.qcow2 -F qcow2 disk.qcow2", "put disk.qcow2 on another base"},
+    {"rebase -u -b /srv/base.qcow2 -F qcow2 disk.qcow2", "the base was moved"},
+    {"rebase -b '' disk.qcow2", "copy what is needed of the base: no backing file any more"},
+};
+
 }  // namespace
 
 const Verb kRebase{.name = "rebase",
                    .operands = "FILENAME",
                    .help = "Puts an overlay on another backing file",
                    .options = kOptions,
-                   .run = run};
+                   .run = run,
+                   .description =
+                       "Makes an overlay stand on another backing file and show its guest "
+                       "the same as before: where the old one and the new one differ, the "
+                       "overlay gets the old contents. An empty name (-b '') makes it "
+                       "stand alone.\n\n"
+                       "With -u only the name in the image is changed: for files that were "
+                       "moved or renamed. What the guest sees is then what the new file "
+                       "holds.",
+                   .examples = kExamples};
 
 }  // namespace platter::cli

@@ -72,6 +72,13 @@ int run(Context& context, const Arguments& arguments) {
   return sub->run(context, arguments);
 }
 
+constexpr Example kExamples[] = {
+    {"volume create vg0/disk 20G", "a linear volume"},
+    {"volume create --kind=thin --pool=pool vg0/disk 20G", "a thin one"},
+    {"volume remove --wipe=zero vg0/disk", "zero it, then remove it"},
+    {"volume open --key-file=- vg0/disk", "open a LUKS volume, passphrase on standard input"},
+};
+
 }  // namespace
 
 std::string operand(const Arguments& arguments, std::size_t index) {
@@ -107,6 +114,15 @@ const Verb kVolume{.name = "volume",
                    .operands = "list|create|snapshot|extend|wipe|remove|format|open|close ...",
                    .help = "Lists and changes LVM volumes, plain and encrypted",
                    .options = kOptions,
-                   .run = run};
+                   .run = run,
+                   .description =
+                       "Works on the volumes of LVM groups, in process: list [GROUP]; "
+                       "create GROUP/VOLUME SIZE; snapshot GROUP/ORIGIN NAME [SIZE]; "
+                       "extend GROUP/VOLUME [+]SIZE; wipe and remove GROUP/VOLUME. format, "
+                       "open and close GROUP/VOLUME are for encryption: open makes a "
+                       "mapping in /dev/mapper, of the name that follows or one made of "
+                       "the volume's.\n\n"
+                       "A volume is a block device to all other verbs: /dev/GROUP/VOLUME.",
+                   .examples = kExamples};
 
 }  // namespace platter::cli

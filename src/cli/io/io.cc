@@ -88,12 +88,24 @@ int run(Context& context, const Arguments& arguments) {
   return run_session(context, arguments, *std::move(options));
 }
 
+constexpr Example kExamples[] = {
+    {"io -f raw -c 'write -P 7 0 64k' -c 'read -P 7 0 64k' disk.raw",
+     "write a pattern and verify it"},
+    {"io -r disk.qcow2", "look around, command by command"},
+};
+
 }  // namespace
 
 const Verb kIo{.name = "io",
                .operands = "[FILENAME]",
                .help = "Reads, writes and examines an image, command by command",
                .options = kOptions,
-               .run = run};
+               .run = run,
+               .description =
+                   "What qemu-io is to QEMU, also when it is linked under that name: "
+                   "commands that read, write, zero, discard and examine an image. "
+                   "They come with -c, or line by line on standard input; \"help\" lists "
+                   "them, and \"help COMMAND\" tells of one.",
+               .examples = kExamples};
 
 }  // namespace platter::cli

@@ -37,5 +37,15 @@ TEST(VerbManual, HasWhatTheTableHas) {
   }
 }
 
+TEST(VerbManual, EveryVerbIsDescribedAndShownInUse) {
+  for (const Verb* const verb : verbs()) {
+    EXPECT_FALSE(verb->description.empty()) << verb->name;
+    ASSERT_FALSE(verb->examples.empty()) << verb->name;
+    for (const Example& example : verb->examples) {
+      EXPECT_TRUE(example.command.starts_with(verb->name)) << example.command;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace platter::cli
