@@ -28,6 +28,8 @@ std::string_view to_string(ErrorKind kind) noexcept {
     case ErrorKind::refused_by_policy: return "refused_by_policy";
     case ErrorKind::out_of_memory: return "out_of_memory";
     case ErrorKind::cancelled: return "cancelled";
+    case ErrorKind::timed_out: return "timed_out";
+    case ErrorKind::wrong_digest: return "wrong_digest";
   }
   return "unknown";
 }

@@ -31,6 +31,8 @@ enum class ErrorKind : std::uint8_t {
   refused_by_policy,  ///< the OpenPolicy forbids it
   out_of_memory,      ///< the kernel or a memory limit refused memory
   cancelled,          ///< the caller asked to stop
+  timed_out,          ///< another side (a server, a program, a lock's holder) took too long
+  wrong_digest,       ///< what came is whole, and not what was expected
 };
 
 /// The stable name of a kind, e.g. "no_space".

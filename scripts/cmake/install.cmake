@@ -3,14 +3,14 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(_libraries platter_io platter_crypto platter_formats platter_ops)
+set(_libraries platter_io platter_crypto platter_formats platter_ops platter_provision)
 add_library(platter_library INTERFACE)
 set_target_properties(platter_library PROPERTIES EXPORT_NAME platter)
-target_link_libraries(platter_library INTERFACE platter_ops)
+target_link_libraries(platter_library INTERFACE platter_provision)
 
 install(TARGETS platter_library ${_libraries} EXPORT platter-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(folder io crypto formats src/ops)
+foreach(folder io crypto formats src/ops src/provision)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/platter/${folder}
     FILES_MATCHING PATTERN "*.h")
