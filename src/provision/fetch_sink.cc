@@ -64,7 +64,12 @@ Task<void> FetchSink::digest(std::span<const std::byte> bytes) {
 Task<void> FetchSink::take(const Read& read) {
   auto body = [this, &read](TaskGroup& group) { return produce(group, read); };
   // One consumer at a time: the pieces stay in order.
-  co_await with_group(1, body);
+  Result<void> taken = co_await with_group(1, body).result();
+  Result<void> sized;
+  // Zeroes at the end were not written; the file's size tells how far the fetch came.
+  if (!target_.traits().is_block_device) sized = co_await target_.truncate(written_).result();
+  co_await std::move(taken);
+  co_await std::move(sized);
 }
 
 Task<void> FetchSink::produce(TaskGroup& group, const Read& read) {
@@ -104,7 +109,6 @@ void FetchSink::tell_progress(std::uint64_t offset) {
 }
 
 Task<FetchResult> FetchSink::finish() {
-  if (!target_.traits().is_block_device) co_await target_.truncate(written_);
   FetchResult result{.size = written_, .resumed = resumed_};
   const auto& expected = options_.limits.digest;
   if (!expected) co_return result;

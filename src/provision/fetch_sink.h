@@ -32,7 +32,7 @@ class FetchSink {
   /// Keeps the target's first `offset` bytes, whose digest is computed if one is expected, and gives
   /// up the rest. If fewer are there: not_found, and nothing has changed.
   Task<void> begin(std::uint64_t offset);
-  /// Takes all that `read` brings.
+  /// Takes all that `read` brings. After an error, too, the target is as long as what it has.
   Task<void> take(const Read& read);
   /// The size is right, and so is the digest.
   Task<FetchResult> finish();
