@@ -8,6 +8,7 @@
 #include <string>
 
 #include "crypto/dm_device.h"
+#include "crypto/key_cost.h"
 #include "io/error.h"
 #include "io/task.h"
 
@@ -64,13 +65,6 @@ struct LuksParameters {
   std::uint32_t pbkdf_time_ms = 2000;
   std::uint32_t pbkdf_iterations = 0;
   std::uint32_t pbkdf_memory_kib = 0;  ///< with iterations, for argon2
-};
-
-/// What opening may cost. A header's figures may be chosen to exhaust the machine.
-struct KeyCostLimits {
-  std::uint32_t memory_kib_max = 1U << 20;  ///< cryptsetup itself never asks for more
-  std::uint32_t argon2_iterations_max = 64;
-  std::uint32_t pbkdf2_iterations_max = 1U << 26;
 };
 
 /// Writes a header with one key slot. What was on the device is lost.

@@ -1,54 +1,80 @@
 #include "crypto/key_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
-#include <libcryptsetup.h>
 
 #include "io/unique_fd.h"
 
 namespace platter {
 namespace {
 
-constexpr std::size_t kSizeMax = std::size_t{8} << 20;  // cryptsetup's limit
+constexpr std::size_t kKeyFileMax = std::size_t{8} << 20;  // cryptsetup's limit
 constexpr std::size_t kFirstSize = 4096;
 
-std::byte* allocate(std::size_t size) { return static_cast<std::byte*>(crypt_safe_alloc(size)); }
+// What is there must be ours alone to read, whoever owns it.
+Result<void> check_mode(int fd, const std::string& path) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat", path);
+  if ((status.st_mode & (S_IRGRP | S_IROTH)) == 0) return {};
+  return fail(
+      ErrorKind::permission,
+      fmt::format("'{}' holds a secret and others than its owner may read it (mode {:04o}): "
+                  "chmod 600 makes it safe",
+                  path, status.st_mode & 07777));
+}
 
 }  // namespace
 
-KeyBytes::~KeyBytes() { crypt_safe_free(data_); }
-
-Result<KeyBytes> KeyBytes::read(const std::string& file) {
-  const bool standard_input = file == "-";
-  const UniqueFd opened(standard_input ? -1 : ::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!standard_input && !opened) return fail_errno(errno, "open", file);
-  const int fd = standard_input ? STDIN_FILENO : opened.get();
-  KeyBytes key;
-  for (std::size_t room = 0;;) {
-    if (key.size_ == room) {  // a larger place; what was in the smaller one is wiped with it
-      room = room == 0 ? kFirstSize : room * 2;
-      KeyBytes larger;
-      larger.data_ = allocate(room);
-      if (larger.data_ == nullptr) return fail(ErrorKind::out_of_memory, "No memory for a key");
-      if (key.size_ != 0) std::memcpy(larger.data_, key.data_, key.size_);
-      larger.size_ = key.size_;
-      key = std::move(larger);
+Result<Secret> read_secret(int fd, const std::string& name, std::size_t size_max) {
+  Secret secret;
+  std::size_t size = 0;
+  for (;;) {
+    if (size == secret.size()) {  // a larger place; the smaller one is wiped
+      if (size > size_max) break;
+      const std::size_t wanted = std::max(kFirstSize, secret.size() * 2);
+      Result<Secret> larger = Secret::make(std::min(wanted, size_max + 1));
+      if (!larger) return larger;
+      std::ranges::copy(secret.view(), larger->writable().begin());
+      secret = *std::move(larger);
     }
-    const ssize_t count = ::read(fd, key.data_ + key.size_, room - key.size_);
+    const std::span<std::byte> room = secret.writable().subspan(size);
+    const ssize_t count = ::read(fd, room.data(), room.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno(errno, "read", file);
+    if (count < 0) return fail_errno(errno, "read", name);
     if (count == 0) break;
-    key.size_ += static_cast<std::size_t>(count);
-    if (key.size_ > kSizeMax) {
-      return fail(ErrorKind::too_large, fmt::format("'{}' is larger than 8 MiB: not a key", file));
+    size += static_cast<std::size_t>(count);
+  }
+  if (size > size_max) {
+    return fail(ErrorKind::too_large,
+                fmt::format("'{}' has more than {} bytes: not a key", name, size_max));
+  }
+  secret.shrink(size);
+  return secret;
+}
+
+Result<Secret> read_secret_file(const std::string& path, SecretFileMode mode,
+                                std::size_t size_max) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno(errno, "open", path);
+  if (mode == SecretFileMode::owner_only) {
+    if (auto checked = check_mode(file.get(), path); !checked) {
+      return fail(std::move(checked.error()));
     }
   }
-  if (key.size_ == 0) {
+  return read_secret(file.get(), path, size_max);
+}
+
+Result<Secret> read_key_file(const std::string& file) {
+  Result<Secret> key = file == "-" ? read_secret(STDIN_FILENO, file, kKeyFileMax)
+                                   : read_secret_file(file, SecretFileMode::any, kKeyFileMax);
+  if (key && key->empty()) {
     return fail(ErrorKind::invalid_argument, fmt::format("'{}' is empty: not a key", file));
   }
   return key;

@@ -29,8 +29,8 @@ constexpr std::uint64_t kKeyBitsMax = 4096;
 constexpr std::uint64_t kSectorSizeMax = 4096;
 constexpr std::uint64_t kIterTimeMax = 600'000;
 
-Result<KeyBytes> key_of(const Arguments& arguments) {
-  if (arguments.has("key-file")) return KeyBytes::read(arguments.value("key-file"));
+Result<Secret> key_of(const Arguments& arguments) {
+  if (arguments.has("key-file")) return read_key_file(arguments.value("key-file"));
   return fail(ErrorKind::invalid_argument, "--key-file is needed: a file, or - for standard input");
 }
 
@@ -48,7 +48,7 @@ Task<void> format(const Arguments& arguments) {
   co_await take_number(arguments, "key-size", kKeyBitsMax, parameters.key_bits);
   co_await take_number(arguments, "sector-size", kSectorSizeMax, parameters.sector_size);
   co_await take_number(arguments, "iter-time", kIterTimeMax, parameters.pbkdf_time_ms);
-  const KeyBytes key = co_await key_of(arguments);
+  const Secret key = co_await key_of(arguments);
   co_await name.group.volume(name.volume);  // LVM's words where there is none
   co_await format_luks(name.path(), std::move(parameters), key.view());
 }
@@ -90,7 +90,7 @@ Task<void> open(const Arguments& arguments) {
                     fmt::format("--{} is for --type=plain: a LUKS header tells it", option));
     }
   }
-  const KeyBytes key = co_await key_of(arguments);
+  const Secret key = co_await key_of(arguments);
   co_await name.group.volume(name.volume);  // LVM's words where there is none
   if (type == "luks") {
     co_await open_luks(name.path(), mapping, key.view(), options);
