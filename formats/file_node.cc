@@ -124,6 +124,7 @@ Task<FileNode> FileNodeOpener::open_file(std::string driver, FileNodeRequest req
   node.apply_to(file);
   if (!own.lock) file.lock.reset();
   const bool referenced = request.referenced;
+  file.lookup = policy_.lookup;
   file.approve = [&, referenced](int path_fd) {
     return approve(path_fd, own.filename, driver, referenced);
   };

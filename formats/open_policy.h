@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "io/path_lookup.h"
+
 namespace platter {
 
 /// The library's default trusts nothing: the named file alone, at most 64 MiB of memory. Tools
@@ -17,6 +19,8 @@ struct OpenPolicy {
   bool follow_references = false;
   /// Where followed references must lie (after resolving links); empty: anywhere.
   std::vector<std::string> reference_folders;
+  /// How names of files are looked up, the first one and those that images refer to.
+  PathLookup lookup = nullptr;
   /// Images in one backing chain, the first included.
   std::size_t chain_length_max = 64;
   /// Bytes of metadata that one image may hold in memory.

@@ -9,6 +9,7 @@
 #include "io/async_mutex.h"
 #include "io/file.h"
 #include "io/image_lock.h"
+#include "io/path_lookup.h"
 #include "io/range_lock.h"
 #include "io/ring.h"
 #include "io/unique_fd.h"
@@ -39,6 +40,9 @@ struct FileOptions {
   std::optional<ImageLockRequest> lock;
   /// A block device that is mounted, or that another opener claimed, is refused (in_use).
   bool exclusive_device = false;
+  /// How the name is looked up. A new file is made in the folder that this gives, under the last part
+  /// of its name; no link is followed there.
+  PathLookup lookup = nullptr;
   /// Asked, with an O_PATH descriptor of what the name leads to, before it is opened for I/O: the
   /// same file is opened then, or none. Nothing: no questions.
   std::function<Result<void>(int path_fd)> approve;

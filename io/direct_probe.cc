@@ -77,13 +77,18 @@ Result<DirectAlignment> no_direct(const std::string& name, CacheUse cache) {
   return DirectAlignment{};
 }
 
+Task<UniqueFd> look_up(Ring& ring, const std::string& name, const PathLookup& lookup) {
+  if (lookup) co_return lookup(name);
+  const int path_fd = co_await ring.openat(AT_FDCWD, name.c_str(), O_PATH | O_CLOEXEC, 0);
+  if (path_fd < 0) co_return fail_errno(-path_fd, "open", name);
+  co_return UniqueFd(path_fd);
+}
+
 }  // namespace
 
 Task<UniqueFd> open_checked(std::string name, const FileOptions& options) {
   Ring& ring = Ring::current();
-  const int path_fd = co_await ring.openat(AT_FDCWD, name.c_str(), O_PATH | O_CLOEXEC, 0);
-  if (path_fd < 0) co_return fail_errno(-path_fd, "open", name);
-  const UniqueFd path(path_fd);
+  const UniqueFd path = co_await look_up(ring, name, options.lookup);
   struct stat status{};
   if (::fstat(path.get(), &status) != 0) co_return fail_errno(errno, "stat", name);
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {

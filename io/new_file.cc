@@ -37,6 +37,21 @@ Result<Place> open_folder(int base_fd, const std::string& path, const std::strin
   return Place{UniqueFd(fd), name};
 }
 
+// The folder that a lookup gives: nothing is followed from there on.
+Result<Place> look_up_place(const std::string& path, const PathLookup& lookup) {
+  const std::size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.empty()) return fail_errno(EISDIR, "create", path);
+  const Result<UniqueFd> found = lookup(slash == std::string::npos ? "." : path.substr(0, slash));
+  if (!found) return fail(found.error().clone());
+  struct stat status{};
+  if (::fstatat(found->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    return fail_errno(EEXIST, "create", path);
+  }
+  Result<Place> place = open_folder(found->get(), "./" + name, path);
+  return place;
+}
+
 // Where a new file of this path belongs: a dangling link is followed to the name it points at.
 Result<Place> find_place(const std::string& path) {
   constexpr int kLinksMax = 40;  // the kernel's own limit
@@ -112,7 +127,7 @@ NewFile::~NewFile() {
 }
 
 Task<std::unique_ptr<NewFile>> NewFile::create(std::string path, FileOptions options) {
-  Place place = co_await find_place(path);
+  Place place = co_await (options.lookup ? look_up_place(path, options.lookup) : find_place(path));
   std::unique_ptr<NewFile> made(
       new NewFile(std::move(place.folder), std::move(place.name), std::move(path)));
   made->durable_ = options.durability != Durability::never;

@@ -19,7 +19,7 @@ namespace platter {
 class NewFile {
  public:
   /// Looks up the folder of `path` (following a dangling link to where it points) and makes the
-  /// file there, empty, mode 0644 less the umask.
+  /// file there, empty, mode 0644 less the umask. With a lookup, no link is followed.
   /// Errors: already_exists, not_found (the folder), permission, read_only, no_space.
   static Task<std::unique_ptr<NewFile>> create(std::string path, FileOptions options);
 

@@ -117,9 +117,10 @@ Task<ConvertResult> Conversion::from_pipe() {
     co_await image->close();
     co_return result;
   }
-  Target target = co_await in_context(
-      open_target(options_.target, options_.target_cache, options_.target_durability),
-      create_context());
+  Target target =
+      co_await in_context(open_target(options_.target, options_.target_cache,
+                                      options_.target_durability, options_.target_lookup),
+                          create_context());
   DirectFile& file = *target.file;
   co_await in_context(clear_target(file, options_.attributes), create_context());
   const std::unique_ptr<Image> image =
@@ -248,6 +249,7 @@ CreateOptions Conversion::create_options(std::uint64_t size) const {
           .qcow2 = options_.qcow2,
           .sources = source_ids_,
           .memory_max = options_.policy.memory_max,
+          .lookup = options_.target_lookup,
           .cancel = options_.copy.cancel};
 }
 
@@ -275,9 +277,10 @@ Task<ConvertResult> Conversion::into_qcow2() {
 }
 
 Task<ConvertResult> Conversion::into_raw() {
-  Target target = co_await in_context(
-      open_target(options_.target, options_.target_cache, options_.target_durability),
-      create_context());
+  Target target =
+      co_await in_context(open_target(options_.target, options_.target_cache,
+                                      options_.target_durability, options_.target_lookup),
+                          create_context());
   DirectFile& file = *target.file;
   co_await check_distinct(file);
   co_await in_context(clear_target(file, options_.attributes), create_context());

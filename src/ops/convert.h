@@ -42,6 +42,8 @@ struct ConvertOptions {
   std::string target;
   /// How an existing target is to be opened; without one: as the path `target`.
   std::optional<ImageName> existing_target;
+  /// How the name of a new target is looked up; those of sources: by the policy.
+  PathLookup target_lookup = nullptr;
   std::string target_format = "raw";  ///< empty, for an existing one: by content
   CacheUse target_cache = CacheUse::direct_if_possible;
   Durability target_durability = Durability::on_flush;

@@ -8,8 +8,8 @@ namespace platter {
 namespace {
 
 Task<void> create_raw_image(const CreateOptions& options) {
-  Target target =
-      co_await open_target(options.filename, CacheUse::direct_if_possible, Durability::on_flush);
+  Target target = co_await open_target(options.filename, CacheUse::direct_if_possible,
+                                       Durability::on_flush, options.lookup);
   DirectFile& file = *target.file;
   co_await clear_target(file, options.attributes);
   const ResizeOptions layout{.preallocation = options.preallocation, .cancel = options.cancel};

@@ -28,6 +28,8 @@ struct CreateOptions {
   std::vector<FileId> sources;
   /// Bytes of metadata that it may hold in memory while it is filled.
   std::uint64_t memory_max = OpenPolicy().memory_max;
+  /// How the names of the files to be made are looked up.
+  PathLookup lookup = nullptr;
   const CancelToken* cancel = nullptr;
 };
 

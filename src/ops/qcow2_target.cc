@@ -9,7 +9,7 @@
 namespace platter {
 
 Task<Target> Qcow2Target::open_new(std::string name, std::vector<FileId> others) const {
-  Target target = co_await open_target(std::move(name), cache_, durability_);
+  Target target = co_await open_target(std::move(name), cache_, durability_, options_.lookup);
   const auto id = target.file->id();
   if (id && std::ranges::find(others, *id) != others.end()) {
     co_return fail(ErrorKind::in_use,

@@ -10,20 +10,26 @@
 namespace platter {
 namespace {
 
-// A dangling link counts as free: what it points at is made.
-bool name_is_free(const std::string& path) {
-  struct stat status{};
-  return ::stat(path.c_str(), &status) != 0;
-}
+enum class NameUse : std::uint8_t { free, folder, other };
 
-bool is_folder(const std::string& path) {
+// A dangling link counts as free: what it points at is made.
+Result<NameUse> use_of(const std::string& path, const PathLookup& lookup) {
   struct stat status{};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  if (lookup) {
+    const Result<UniqueFd> found = lookup(path);
+    if (!found && found.error().kind() == ErrorKind::not_found) return NameUse::free;
+    if (!found) return fail(found.error().clone());
+    if (::fstat(found->get(), &status) != 0) return fail_errno(errno, "stat", path);
+  } else if (::stat(path.c_str(), &status) != 0) {
+    return NameUse::free;
+  }
+  return S_ISDIR(status.st_mode) ? NameUse::folder : NameUse::other;
 }
 
 }  // namespace
 
-Task<Target> open_target(std::string name, CacheUse cache, Durability durability) {
+Task<Target> open_target(std::string name, CacheUse cache, Durability durability,
+                         PathLookup lookup) {
   std::string path = co_await plain_path(std::move(name));
   if (path.empty()) {
     co_return fail(ErrorKind::not_found, "Could not create '': No such file or directory");
@@ -32,13 +38,15 @@ Task<Target> open_target(std::string name, CacheUse cache, Durability durability
   FileOptions options{.access = Access::read_write,
                       .cache = cache,
                       .durability = durability,
-                      .exclusive_device = true};
-  if (name_is_free(path)) {
+                      .exclusive_device = true,
+                      .lookup = std::move(lookup)};
+  const NameUse use = co_await use_of(path, options.lookup);
+  if (use == NameUse::free) {
     target.unpublished = co_await NewFile::create(path, options);
     target.file = target.unpublished->take_file();
     co_return target;
   }
-  if (is_folder(path)) co_return fail_errno(EISDIR, "create", path);
+  if (use == NameUse::folder) co_return fail_errno(EISDIR, "create", path);
   options.lock = ImageLockRequest{.used = ImageUse::write | ImageUse::resize,
                                   .unshared = ImageUse::write | ImageUse::resize};
   Result<std::unique_ptr<DirectFile>> opened = co_await DirectFile::open(path, options).result();

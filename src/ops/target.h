@@ -19,7 +19,9 @@ struct Target {
 };
 
 /// Errors say "Could not create": not_found (the folder), permission, wrong_type, in_use, ...
-Task<Target> open_target(std::string name, CacheUse cache, Durability durability);
+/// `lookup`: how the name is looked up.
+Task<Target> open_target(std::string name, CacheUse cache, Durability durability,
+                         PathLookup lookup = {});
 
 /// Empties a regular file (a block device stays as it is) and sets its attributes.
 Task<void> clear_target(DirectFile& file, FileAttributes attributes);
