@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "formats/json_reader.h"
+#include "formats/node_options.h"
 #include "formats/option_value.h"
 
 namespace platter {
@@ -89,7 +90,7 @@ void BlockOptions::warn_of_empty_backing() {
 BlockOptions BlockOptions::of_path(std::string path, const std::string& format) {
   BlockOptions options;
   if (!format.empty()) options.set("driver", {.text = format});
-  options.set("file.filename", {.text = std::move(path)});
+  options.set(is_file_driver(format) ? "filename" : "file.filename", {.text = std::move(path)});
   return options;
 }
 

@@ -67,6 +67,11 @@ Result<void> check_format(const std::string& name, const std::string& format, bo
               "'" + name + "': format '" + format + "' is not allowed here");
 }
 
+// A file without a format on it is shown as a raw image is.
+std::string shown_format(const std::string& driver) {
+  return is_file_driver(driver) ? "raw" : driver;
+}
+
 // "backing" as null, or as an empty text, as it used to be said: no backing image.
 bool takes_null_backing(BlockOptions& options) {
   const OptionValue* const value = options.find("backing");
@@ -197,7 +202,8 @@ Result<Opener::Request> Opener::request_for(const ImageName& name) const {
   }
   // An explicit format that this build lacks is known before the name is looked at.
   if (!options_.format.empty()) {
-    if (auto known = check_format(name.text(), options_.format, /*guessed=*/false, policy_);
+    if (auto known =
+            check_format(name.text(), shown_format(options_.format), /*guessed=*/false, policy_);
         !known) {
       return fail(std::move(known.error()));
     }
@@ -222,7 +228,7 @@ Task<Opener::Node> Opener::open_node(Request& request) {
   Node node{.format = driver.value_or(""), .guessed = !driver};
   if (is_file_driver(node.format)) {
     // Read as raw, under its own name.
-    co_await check_format(node.format, "raw", /*guessed=*/false, policy_);
+    co_await check_format(node.format, shown_format(node.format), /*guessed=*/false, policy_);
     BlockOptions whole = std::exchange(request.options, {});
     whole.set("driver", {.text = node.format});
     node.file = co_await open_node_file(request, std::move(whole), request.parent);
@@ -390,12 +396,14 @@ Task<std::unique_ptr<Image>> Opener::open_backing_of(const qcow2::Qcow2Image& im
   if (reference) co_await no_such_node(*reference);
   const std::string format = header.backing_format.value_or("");
   if (!format.empty() && !backing.options.has("driver")) {
-    co_await check_format(*header.backing_file, format, /*guessed=*/false, policy_);
+    co_await check_format(*header.backing_file, shown_format(format), /*guessed=*/false, policy_);
     backing.options.set("driver", {.text = format});
   }
   if (backing.referenced) {
+    const OptionValue* const driver = backing.options.find("driver");
+    const bool is_file = driver != nullptr && is_file_driver(driver->text);
     backing.options.set(
-        "file.filename",
+        is_file ? "filename" : "file.filename",
         {.text = co_await plain_path(referenced_path(image.location(), *header.backing_file))});
   }
   co_return co_await open_image(std::move(backing), guessed);

@@ -80,7 +80,9 @@ Result<void> check_bitmap_usable(const std::string& name, const BitmapEntry* ent
   }
   if (!entry->in_use()) return {};
   return fail(ErrorKind::corrupt_image,
-              fmt::format("Bitmap '{}' is inconsistent and cannot be used, only removed", name));
+              fmt::format("Bitmap '{}' is inconsistent and cannot be used\n"
+                          "Try block-dirty-bitmap-remove to delete this bitmap from disk",
+                          name));
 }
 
 Task<DirtyBits> read_bitmap_named(const Header& header, File& file, std::string name,

@@ -78,7 +78,6 @@ std::uint64_t measure_bitmaps(std::span<const BitmapInfo> bitmaps, std::uint64_t
   std::uint64_t sum = 0;
   std::vector<BitmapEntry> entries;
   for (const BitmapInfo& bitmap : bitmaps) {
-    if (bitmap.in_use) continue;
     const auto granularity_bits = static_cast<unsigned>(std::countr_zero(bitmap.granularity));
     const std::uint64_t clusters =
         divide_up(DirtyBits::byte_count(size, granularity_bits), cluster_size);

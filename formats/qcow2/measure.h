@@ -25,7 +25,7 @@ Result<FileSizes> measure(const CreateOptions& options, std::uint64_t data_bytes
 Result<void> check_disk_size(const CreateOptions& options);
 
 /// What bitmaps of a disk of `size` bytes take in an image with these clusters, if all of their bits are stored.
-/// Those in use are left out.
+/// Those in use count, too, as they do for QEMU.
 std::uint64_t measure_bitmaps(std::span<const BitmapInfo> bitmaps, std::uint64_t size,
                               std::uint64_t cluster_size);
 

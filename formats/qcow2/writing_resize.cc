@@ -29,7 +29,11 @@ Task<void> Writing::wait_for_requests() {
 Task<void> Writing::resize(std::uint64_t size, ResizeOptions options) {
   co_await wait_for_requests();
   co_await epochs.check_usable();
-  if (size == header.size) co_return;
+  if (size == header.size) {
+    co_await bitmaps.check_resize(
+        size);  // what can't be changed is told where there is no change, too
+    co_return;
+  }
   co_await bitmaps.prepare_resize(size);
   Result<void> done = co_await resize_disk(size, options).result();
   bitmaps.finish_resize();

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/node_options.h"
 #include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/progress_bar.h"
@@ -124,7 +125,8 @@ int Command::run() {
 
 // `-o help` beside `-f` needs no image.
 int help_of_format(Context& context, const std::string& format) {
-  Result<void> known = check_target_format(format);
+  Result<void> known;
+  if (!is_file_driver(format)) known = check_target_format(format);
   if (known) known = check_amendable(format);
   if (!known) return context.fail_with(known.error());
   show_help(context);

@@ -1,5 +1,8 @@
 #include "src/ops/compare.h"
 
+#include <cstdio>
+#include <functional>
+
 #include <fmt/format.h>
 
 #include "src/cli/image_arguments.h"
@@ -31,10 +34,10 @@ constexpr int kExitReadFailed = 4;
 Task<CompareResult> compare_named(const Context& context, std::string first,
                                   OpenOptions first_options, std::string second,
                                   OpenOptions second_options, CompareOptions options,
-                                  bool& opened) {
+                                  const std::function<void()>& on_opened) {
   const OpenedImage a = co_await open_given(context, std::move(first), std::move(first_options));
   const OpenedImage b = co_await open_given(context, std::move(second), std::move(second_options));
-  opened = true;
+  on_opened();
   const CompareResult result = co_await compare_images(*a.image, *b.image, std::move(options));
   co_await a.image->close();
   co_await b.image->close();
@@ -54,18 +57,21 @@ std::string describe(const CompareResult& result) {
 }
 
 int run(Context& context, const Arguments& arguments) {
-  const std::string cache_name = arguments.value("T");
-  const std::optional<CacheMode> cache =
-      arguments.has("T") ? parse_cache_mode(cache_name) : CacheMode();
-  if (!cache) {
-    context.error(fmt::format("Invalid source cache option: {}", cache_name));
-    return kExitOpenFailed;
-  }
   if (arguments.positional().size() != 2) {
     context.usage_error("Expecting two image file names");
     return kExitError;
   }
   const bool quiet = arguments.has("q");
+  ProgressBar bar(context, arguments.has("p") && !quiet, 2.0, stdout,
+                  ProgressBar::Beginning::by_begin);
+  const std::string cache_name = arguments.value("T");
+  const std::optional<CacheMode> cache =
+      arguments.has("T") ? parse_cache_mode(cache_name) : CacheMode();
+  if (!cache) {
+    context.error(fmt::format("Invalid source cache option: {}", cache_name));
+    bar.end();
+    return kExitOpenFailed;
+  }
   OpenOptions open{.purpose = OpenPurpose::read};
   open.cache = cache->use;
   open.force_share = arguments.has("force-share");
@@ -74,7 +80,6 @@ int run(Context& context, const Arguments& arguments) {
   OpenOptions open_second = open;
   open_second.format = arguments.value("F");
 
-  ProgressBar bar(context, arguments.has("p") && !quiet, 2.0);
   CompareOptions options;
   options.strict = arguments.has("s");
   options.cancel = &context.cancel();
@@ -83,9 +88,13 @@ int run(Context& context, const Arguments& arguments) {
     if (!quiet) context.print("Warning: Image size mismatch!\n");
   };
   bool opened = false;
-  const Result<CompareResult> result = context.run(
-      compare_named(context, arguments.positional()[0], std::move(open_first),
-                    arguments.positional()[1], std::move(open_second), std::move(options), opened));
+  const auto on_opened = [&] {
+    opened = true;
+    bar.begin();
+  };
+  const Result<CompareResult> result = context.run(compare_named(
+      context, arguments.positional()[0], std::move(open_first), arguments.positional()[1],
+      std::move(open_second), std::move(options), on_opened));
   if (result && result->outcome == CompareOutcome::identical) bar.complete();
   if (result && !quiet) context.print(describe(*result));
   bar.end();

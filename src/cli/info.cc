@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/block_limits.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/info_text.h"
 #include "src/cli/verb.h"
@@ -15,32 +16,40 @@ constexpr Option kOwnOptions[] = {
     {'f', "format", "FMT", "the image's format; default: decided by its content"},
     {0, "output", "FORMAT", "human (default) or json"},
     {0, "backing-chain", "", "every image of the chain, this one first"},
+    {0, "limits", "", "also the limits of requests: alignments, and bounds of the file's device"},
     {'U', "force-share", "", "also where another process is writing to the image"},
 };
 constexpr auto kOptions =
     join_options(kOwnOptions, kImageOptsOption, kObjectOption, kPolicyOptions);
 
-Task<ImageInfo> read_one(const Context& context, ImageName name, OpenOptions options) {
+Task<ToldImage> read_one(const Context& context, ImageName name, OpenOptions options, bool limits) {
   const OpenedImage opened = co_await open_given_name(context, std::move(name), std::move(options));
-  ImageInfo info = co_await opened.image->info();
+  ToldImage told{.info = co_await opened.image->info(), .limits = std::nullopt};
+  if (limits) {
+    told.limits = co_await block_limits_of(*opened.image, told.info, opened.format_was_guessed);
+  }
   co_await opened.image->close();
-  co_return info;
+  co_return told;
 }
 
-// The image, and with `chain` what it stands on.
-Task<std::vector<ImageInfo>> read_infos(const Context& context, std::string operand,
-                                        OpenOptions options, bool chain) {
+struct InfoWanted {
+  bool chain = false;  // also of what the image stands on
+  bool limits = false;
+};
+
+Task<std::vector<ToldImage>> read_infos(const Context& context, std::string operand,
+                                        OpenOptions options, InfoWanted wanted) {
   ImageName name = co_await given_name(context, operand, options);
-  std::vector<ImageInfo> infos;
+  std::vector<ToldImage> infos;
   std::set<std::string> seen;
   for (;;) {
     if (!seen.insert(name.text()).second) {
       co_return fail(ErrorKind::corrupt_image,
                      fmt::format("Backing file '{}' creates an infinite loop.", name.text()));
     }
-    infos.push_back(co_await read_one(context, name, options));
-    const ImageInfo& last = infos.back();
-    if (!chain || !last.full_backing_file) co_return infos;
+    infos.push_back(co_await read_one(context, name, options, wanted.limits));
+    const ImageInfo& last = infos.back().info;
+    if (!wanted.chain || !last.full_backing_file) co_return infos;
     name = {*last.full_backing_file, ImageName::Form::reference};
     options.format = last.backing_format.value_or("");
   }
@@ -56,16 +65,19 @@ int run(Context& context, const Arguments& arguments) {
   OpenOptions options{.purpose = OpenPurpose::inspect};
   options.format = arguments.value("format");
   options.force_share = arguments.has("force-share");
-  const bool chain = arguments.has("backing-chain");
+  // qemu-img's way to open for this, on which the limits depend; cache.direct=on shows the others.
+  options.cache = CacheUse::buffered;
+  const InfoWanted wanted{.chain = arguments.has("backing-chain"),
+                          .limits = arguments.has("limits")};
   const auto infos =
-      context.run(read_infos(context, arguments.positional().front(), std::move(options), chain));
+      context.run(read_infos(context, arguments.positional().front(), std::move(options), wanted));
   if (!infos) return context.fail_with(infos.error());
   if (*json) {
-    context.print(info_json(*infos, chain));
+    context.print(info_json(*infos, wanted.chain));
     return kExitOk;
   }
   std::string text;
-  for (const ImageInfo& info : *infos) text += (text.empty() ? "" : "\n") + info_text(info);
+  for (const ToldImage& told : *infos) text += (text.empty() ? "" : "\n") + info_text(told);
   context.print(text);
   return kExitOk;
 }
@@ -73,6 +85,8 @@ int run(Context& context, const Arguments& arguments) {
 constexpr Example kExamples[] = {
     {"info disk.qcow2", "for people"},
     {"info -U --output=json disk.qcow2", "for programs, also while a guest runs"},
+    {"info --limits --image-opts driver=host_device,filename=/dev/sdb,cache.direct=on",
+     "what a device wants of direct I/O"},
 };
 
 }  // namespace

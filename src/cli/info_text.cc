@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/cli/json_text.h"
+#include "src/cli/limits_text.h"
 #include "src/cli/size.h"
 
 namespace platter::cli {
@@ -107,8 +108,10 @@ ordered_json to_json(const Qcow2Info& info) {
 }
 
 // Keys in the order in which qemu-img prints them.
-ordered_json to_json(const ImageInfo& info) {
+ordered_json to_json(const ToldImage& image) {
+  const ImageInfo& info = image.info;
   ordered_json json;
+  if (image.limits) json["limits"] = limits_json(*image.limits);
   if (info.backing_format) json["backing-filename-format"] = *info.backing_format;
   for (const SnapshotInfo& snapshot : info.snapshots) {
     json["snapshots"].push_back(to_json(snapshot));
@@ -150,7 +153,8 @@ std::string format_specific_text(const ImageInfo& info) {
   return info.qcow2 ? qcow2_text(*info.qcow2) : "";
 }
 
-std::string info_text(const ImageInfo& info) {
+std::string info_text(const ToldImage& image) {
+  const ImageInfo& info = image.info;
   std::string text =
       fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
                   info.filename, info.format, human_size(info.virtual_size), info.virtual_size,
@@ -166,15 +170,16 @@ std::string info_text(const ImageInfo& info) {
     text += '\n';
     if (info.backing_format) text += fmt::format("backing file format: {}\n", *info.backing_format);
   }
+  if (image.limits) text += limits_text(*image.limits);
   if (!info.snapshots.empty()) text += "Snapshot list:\n" + snapshot_list(info.snapshots);
   return text + format_specific_text(info);
 }
 
-std::string info_json(const std::vector<ImageInfo>& images, bool chain) {
+std::string info_json(const std::vector<ToldImage>& images, bool chain) {
   ordered_json document;
   if (chain) {
     document = ordered_json::array();
-    for (const ImageInfo& info : images) document.push_back(to_json(info));
+    for (const ToldImage& image : images) document.push_back(to_json(image));
   } else {
     document = to_json(images.front());
   }

@@ -25,7 +25,8 @@ std::string clock_time(double seconds) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(Context& context, bool shown, double step, std::FILE* output)
+ProgressBar::ProgressBar(Context& context, bool shown, double step, std::FILE* output,
+                         Beginning beginning)
     : context_(context),
       shown_(shown),
       output_(output),
@@ -38,7 +39,7 @@ ProgressBar::ProgressBar(Context& context, bool shown, double step, std::FILE* o
     fmt::print(stderr, "    ({:3.2f}/100%)\n", progress_.percent());
     std::fflush(stderr);
   });
-  if (shown_ && !terminal_) print_percent(0);
+  if (beginning == Beginning::at_once) begin();
 }
 
 ProgressBar::~ProgressBar() { context_.on_status_signal(nullptr); }
@@ -76,6 +77,10 @@ void ProgressBar::draw(const Progress& progress, double part) {
              human_size(progress.done()), human_size(progress.total()),
              human_size(static_cast<std::uint64_t>(rate)), clock_time(left));
   std::fflush(output_);
+}
+
+void ProgressBar::begin() {
+  if (shown_ && !terminal_) print_percent(0);
 }
 
 void ProgressBar::complete() {

@@ -16,13 +16,19 @@ namespace platter::cli {
 /// of `step` percent. SIGUSR1 prints one such line to standard error, with or without -p.
 class ProgressBar {
  public:
+  /// When 0 % is printed.
+  enum class Beginning : std::uint8_t { at_once, by_begin };
+
   /// On `output`. Context::json_progress() is told as well.
-  ProgressBar(Context& context, bool shown, double step, std::FILE* output = stdout);
+  ProgressBar(Context& context, bool shown, double step, std::FILE* output = stdout,
+              Beginning beginning = Beginning::at_once);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   Progress& progress() noexcept { return progress_; }
+  /// Shows 0 %.
+  void begin();
   /// All is done: shows 100 %.
   void complete();
   /// Ends the line. Once, after complete() or an error.

@@ -21,9 +21,14 @@ Task<qcow2::DirtyBits> read_source(Image& image, std::string name) {
 }
 
 Task<void> merge(qcow2::Bitmaps& bitmaps, std::string name, Image& image, std::string source) {
-  co_await bitmaps.check_usable(name);  // of two that are not, this one is told of
-  const qcow2::DirtyBits bits = co_await read_source(image, std::move(source));
-  co_await bitmaps.merge(std::move(name), bits);
+  Result<void> usable = bitmaps.check_usable(name);
+  if (!usable && usable.error().kind() == ErrorKind::not_found) co_await std::move(usable);
+  Result<qcow2::DirtyBits> bits = co_await read_source(image, std::move(source)).result();
+  // Of two that are not usable this one is told of, but for a source that is not there.
+  const bool missing = !bits && bits.error().kind() == ErrorKind::not_found;
+  if (!missing) co_await std::move(usable);
+  const qcow2::DirtyBits read = co_await std::move(bits);
+  co_await bitmaps.merge(std::move(name), read);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/node_options.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/reference.h"
 #include "src/ops/backing.h"
@@ -125,7 +126,7 @@ Task<RebaseStats> Rebase::run_safe() {
 
 Task<RebaseStats> Rebase::run() {
   const std::string format = options_.backing_format.value_or("raw");
-  if (format != "raw" && format != "qcow2") {
+  if (format != "raw" && format != "qcow2" && !is_file_driver(format)) {
     co_return fail(ErrorKind::unknown_format, fmt::format("Invalid format name: '{}'", format));
   }
   if (!options_.unsafe) co_return co_await run_safe();

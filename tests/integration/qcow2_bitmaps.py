@@ -1,4 +1,4 @@
-"""The persistent dirty bitmaps of a qcow2 image, read by the specification alone."""
+"""The persistent dirty bitmaps of a qcow2 image, read by the specification alone; and marked as a crash leaves them."""
 
 import struct
 
@@ -29,6 +29,20 @@ def _bits(file, table_at, entries, cluster, size):
         else:
             bits += (b"\xff" if word & 1 else b"\0") * cluster
     return bits[:size]
+
+
+def mark_in_use(path, names):
+    """As if their last user had not written them back."""
+    with open(path, "r+b") as file:
+        count, _, directory_size, directory_at = _extension(file.read(65536))
+        file.seek(directory_at)
+        directory, at = file.read(directory_size), 0
+        for _ in range(count):
+            flags, _, _, name_size, extra = struct.unpack_from(">IBBHI", directory, at + 12)
+            if directory[at + 24 + extra:at + 24 + extra + name_size].decode() in names:
+                file.seek(directory_at + at + 12)
+                file.write(struct.pack(">I", flags | 1))
+            at += (24 + extra + name_size + 7) // 8 * 8
 
 
 def bitmaps_of(path):

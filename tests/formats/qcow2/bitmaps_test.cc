@@ -260,9 +260,12 @@ TEST_F(BitmapsOfAnImage, AnInconsistentOneIsOfNoUse) {
        {error_of(bitmaps.clear("lost")), error_of(bitmaps.set_enabled("lost", true)),
         error_of(bitmaps.set_enabled("lost", false)), error_of(bitmaps.merge("lost", *bits)),
         error_of(rig_.merge_within(*image, "b", "lost")),
-        error_of(image->resize(8 * kMiB, ResizeOptions()))}) {
+        error_of(image->resize(8 * kMiB, ResizeOptions())),
+        error_of(image->resize(image->virtual_size(), ResizeOptions()))}) {
     EXPECT_EQ(error.kind(), ErrorKind::corrupt_image);
-    EXPECT_EQ(error.message(), "Bitmap 'lost' is inconsistent and cannot be used, only removed");
+    EXPECT_EQ(error.message(),
+              "Bitmap 'lost' is inconsistent and cannot be used\n"
+              "Try block-dirty-bitmap-remove to delete this bitmap from disk");
   }
   EXPECT_EQ(error_of(bitmaps.add({.name = "lost"})).kind(), ErrorKind::already_exists);
   rig_.write(*image, 1 * kMiB, 4096);

@@ -54,14 +54,14 @@ TEST(Qcow2Measure, ADiskThatTheFormatCanNotHoldIsTooLarge) {
   EXPECT_EQ(checked.error().kind(), ErrorKind::too_large);
 }
 
-TEST(Qcow2Measure, BitmapsInUseAreLeftOut) {
+TEST(Qcow2Measure, BitmapsInUseCountToo) {
   std::vector<BitmapInfo> bitmaps(1);
   bitmaps[0].name = "b";
   bitmaps[0].granularity = 65536;
   // A cluster each of bits, table and directory.
   EXPECT_EQ(measure_bitmaps(bitmaps, 1 * kGiB, 65536), 3 * 65536U);
   bitmaps[0].in_use = true;
-  EXPECT_EQ(measure_bitmaps(bitmaps, 1 * kGiB, 65536), 0U);
+  EXPECT_EQ(measure_bitmaps(bitmaps, 1 * kGiB, 65536), 3 * 65536U);
 }
 
 }  // namespace

@@ -40,6 +40,8 @@ CASES = (
         ("compare/first_missing", {"b": "1K"}, ["compare a b", "compare -q a b"]),
         ("compare/second_missing", {"a": "1K"}, ["compare a b"]),
         ("compare/both_missing", {}, ["compare a b"]),
+        ("compare/missing_progress", {"a": "1K"}, ["compare -p a b", "compare -p b a", "compare -p b c", "compare -qp a b", "compare -p a",
+                                                   "compare -p -T bogus a a", "compare -T bogus a", "compare -p -f nosuch a a", "compare -p -F qcow2 a a"]),
         ("compare/folder", {"a": "dir", "b": "1K"}, ["compare a b", "compare b a"]),
         ("compare/file_prefix", TWO, ["compare file:a file:b"]),
         ("compare/quiet_progress", TWO, ["compare -q -p a b"]),

@@ -114,5 +114,7 @@ CASES = (
         ("create/name_dash", {}, ["create -- -a 64K"]),
         ("create/name_two_dashes", {}, ["create -- --help 64K"]),
         ("create/dashes_alone", {}, ["create --"]),
+        ("create/size_negative_word", {}, ["create a -64k", "create -f qcow2 a -64k"]),
+        ("create/size_negative_operand", {}, ["create a -- -64k", "create -- a -1"]),
     ]
 )
