@@ -9,6 +9,7 @@
 #include <libcryptsetup.h>
 
 #include "crypto/crypt_context.h"
+#include "crypto/crypt_header.h"
 #include "crypto/device_name.h"
 #include "crypto/dm_thread.h"
 #include "io/bytes.h"
@@ -133,43 +134,12 @@ Result<void> format_luks_here(const std::string& device, const LuksParameters& w
   return result < 0 ? context.error(result, what) : Result<void>();
 }
 
-// Slots whose cost is over the limits are never tried: the header is the owner's of the device.
-Result<void> check_costs(CryptContext& context, const KeyCostLimits& limits,
-                         const std::string& what) {
-  const int slots = crypt_keyslot_max(crypt_get_type(context.get()));
-  for (int slot = 0; slot < slots; ++slot) {
-    const crypt_keyslot_info state = crypt_keyslot_status(context.get(), slot);
-    if (state == CRYPT_SLOT_INACTIVE || state == CRYPT_SLOT_INVALID) continue;
-    crypt_pbkdf_type pbkdf{};
-    const int result = crypt_keyslot_get_pbkdf(context.get(), slot, &pbkdf);
-    if (result < 0) return context.error(result, what);
-    const bool argon2 = std::strcmp(pbkdf.type, CRYPT_KDF_PBKDF2) != 0;
-    const std::uint32_t iterations_max =
-        argon2 ? limits.argon2_iterations_max : limits.pbkdf2_iterations_max;
-    if (pbkdf.iterations <= iterations_max && pbkdf.max_memory_kb <= limits.memory_kib_max) {
-      continue;
-    }
-    return fail(ErrorKind::too_large,
-                fmt::format("Could not {}: key slot {} asks for {} iterations and {} KiB of memory,"
-                            " over the limits of {} and {}",
-                            what, slot, pbkdf.iterations, pbkdf.max_memory_kb, iterations_max,
-                            limits.memory_kib_max));
-  }
-  return {};
-}
-
 Result<void> open_luks_here(const std::string& device, const std::string& name, KeyView passphrase,
                             const MappingOptions& options, const KeyCostLimits& limits) {
   CryptContext context;
   const std::string what = fmt::format("open '{}'", device);
   if (auto done = context.init(device, what); !done) return done;
-  if (const int result = crypt_load(context.get(), CRYPT_LUKS, nullptr); result < 0) {
-    if (result != -EINVAL) return context.error(result, what);
-    return fail(ErrorKind::unknown_format,
-                fmt::format("Could not {}: {}", what,
-                            context.messages().empty() ? "it has no valid LUKS header"
-                                                       : context.messages()));
-  }
+  if (auto loaded = load_luks(context, CRYPT_LUKS, what); !loaded) return loaded;
   if (auto checked = check_costs(context, limits, what); !checked) return checked;
   const int result =
       crypt_activate_by_passphrase(context.get(), name.c_str(), CRYPT_ANY_SLOT, text_of(passphrase),

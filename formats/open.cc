@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "crypto/secret_source.h"
 #include "formats/file_node.h"
+#include "formats/luks/luks_image.h"
 #include "formats/node_options.h"
 #include "formats/probe.h"
 #include "formats/qcow2/qcow2_image.h"
@@ -54,7 +56,7 @@ Task<std::string> probe(File& file) {
 
 Result<void> check_format(const std::string& name, const std::string& format, bool guessed,
                           const OpenPolicy& policy) {
-  const bool known = format == "raw" || format == "qcow2";
+  const bool known = format == "raw" || format == "qcow2" || format == "luks";
   if (!known && guessed) {
     return fail(ErrorKind::unknown_format,
                 "The image looks like format '" + format +
@@ -82,6 +84,17 @@ bool takes_null_backing(BlockOptions& options) {
   return none;
 }
 
+Result<void> check_takes_no_backing(BlockOptions& options, std::string_view format,
+                                    OpenPurpose purpose) {
+  if (takes_null_backing(options) || purpose == OpenPurpose::inspect) {
+    if (auto done = check_nothing_left(options, format); !done) return done;
+  }
+  if (options.has("backing") || options.has_child("backing")) {
+    return fail(ErrorKind::unsupported, "Driver doesn't support backing files");
+  }
+  return check_nothing_left(options, format);
+}
+
 Result<void> no_such_node(const std::string& reference) {
   return fail(ErrorKind::invalid_argument,
               fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
@@ -94,6 +107,13 @@ std::string qcow2_json(const BlockOptions& options, const FileNode& file) {
   return fmt::format(
       "json:{{{}\"driver\": \"qcow2\", \"file\": {}}}",
       key == nullptr ? "" : fmt::format("\"encrypt.key-secret\": {}, ", json_of(*key)), file.json);
+}
+
+std::string luks_json(const BlockOptions& options, const FileNode& file) {
+  const OptionValue* const key = options.find("key-secret");
+  if (file.plain && key == nullptr) return file.path;
+  return fmt::format("json:{{\"driver\": \"luks\", \"file\": {}{}}}", file.json,
+                     key == nullptr ? "" : fmt::format(", \"key-secret\": {}", json_of(*key)));
 }
 
 // What only the header can tell of options.
@@ -146,6 +166,9 @@ class Opener {
   Task<FileNode> open_node_file(Request& request, BlockOptions child, const NodeOptions& node);
   Task<std::unique_ptr<Image>> open_image(Request request, bool& guessed);
   Task<std::unique_ptr<Image>> open_raw(Request& request, Node node);
+  Task<std::unique_ptr<Image>> open_luks(Request& request, Node node);
+  Task<std::unique_ptr<File>> open_luks_header(Request& request, const NodeOptions& node);
+  Result<Secret> secret_of(const std::optional<std::string>& id) const;
   Task<std::unique_ptr<Image>> open_qcow2(Request& request, Node node);
   Task<std::unique_ptr<Image>> open_backing(const qcow2::Qcow2Image& image, Request& request,
                                             const NodeOptions& node);
@@ -266,6 +289,10 @@ Task<OpenedFile> Opener::open_file(ImageName name) {
   request.options.take("backing");
   if (node.format == "qcow2") co_await take_qcow2_options(request.options);
   if (node.format == "raw") co_await make_part(node.file, request.options);
+  if (node.format == "luks") {
+    request.options.take("key-secret");
+    request.options.take_child("header");
+  }
   co_await check_nothing_left(request.options, node.format);
   co_return OpenedFile{.file = std::move(node.file.file),
                        .name = node.file.shown_name(),
@@ -277,6 +304,7 @@ Task<std::unique_ptr<Image>> Opener::open_image(Request request, bool& guessed) 
   Node node = co_await open_node(request);
   guessed = node.guessed;
   if (node.format == "qcow2") co_return co_await open_qcow2(request, std::move(node));
+  if (node.format == "luks") co_return co_await open_luks(request, std::move(node));
   co_return co_await open_raw(request, std::move(node));
 }
 
@@ -285,15 +313,43 @@ Task<std::unique_ptr<Image>> Opener::open_raw(Request& request, Node node) {
                                   : node.format == "host_device" ? "host_device"
                                                                  : "raw";
   if (format == "raw") co_await make_part(node.file, request.options);
-  if (takes_null_backing(request.options) || options_.purpose == OpenPurpose::inspect) {
-    co_await check_nothing_left(request.options, format);
-  }
-  if (request.options.has("backing") || request.options.has_child("backing")) {
-    co_return fail(ErrorKind::unsupported, "Driver doesn't support backing files");
-  }
-  co_await check_nothing_left(request.options, format);
+  co_await check_takes_no_backing(request.options, format, options_.purpose);
   std::string shown = node.file.shown_name();
   co_return co_await RawImage::open(std::move(node.file.file), std::move(shown), format);
+}
+
+Task<std::unique_ptr<Image>> Opener::open_luks(Request& request, Node node) {
+  std::string shown = luks_json(request.options, node.file);
+  const std::optional<std::string> id = request.options.take_text("key-secret");
+  luks::LuksFiles files{.payload = std::move(node.file.file),
+                        .header = co_await open_luks_header(request, node.options)};
+  co_await check_takes_no_backing(request.options, "luks", options_.purpose);
+  luks::LuksOpenOptions how{.limits = policy_.key_costs};
+  Secret passphrase;
+  if (options_.purpose != OpenPurpose::inspect) {  // metadata need no key
+    passphrase = co_await secret_of(id);
+    how.passphrase = &passphrase;
+  }
+  co_return co_await luks::LuksImage::open(std::move(files), std::move(shown), how);
+}
+
+// A header in a file of its own.
+Task<std::unique_ptr<File>> Opener::open_luks_header(Request& request, const NodeOptions& node) {
+  const std::optional<std::string> reference = request.options.take_text("header");
+  BlockOptions child = request.options.take_child("header");
+  if (reference) co_await no_such_node(*reference);
+  if (child.empty()) co_return nullptr;
+  FileNodeRequest below{
+      .options = std::move(child), .parent = node.inherited(), .file = file_options_of(request)};
+  FileNode opened = co_await files_.open(std::move(below));
+  co_return std::move(opened.file);
+}
+
+Result<Secret> Opener::secret_of(const std::optional<std::string>& id) const {
+  if (!id) {
+    return fail(ErrorKind::invalid_argument, "Parameter 'key-secret' is required for cipher");
+  }
+  return policy_.secrets != nullptr ? policy_.secrets->get(*id) : SecretStore().get(*id);
 }
 
 Task<std::unique_ptr<Image>> Opener::open_qcow2(Request& request, Node node) {

@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "crypto/key_cost.h"
 #include "io/path_lookup.h"
 
 namespace platter {
+
+class SecretProvider;
 
 /// The library's default trusts nothing: the named file alone, at most 64 MiB of memory. Tools
 /// widen it for names that their user typed.
@@ -25,6 +28,10 @@ struct OpenPolicy {
   std::size_t chain_length_max = 64;
   /// Bytes of metadata that one image may hold in memory.
   std::uint64_t memory_max = std::uint64_t{64} << 20;
+  /// Where the secrets come from that encrypted images are named with. Outlives whoever has the policy.
+  const SecretProvider* secrets = nullptr;
+  /// How much work a header may ask for to try a passphrase.
+  KeyCostLimits key_costs{};
 
   bool allows_format(const std::string& format) const;
 };
