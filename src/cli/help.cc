@@ -72,8 +72,8 @@ std::string verb_help(const Verb& verb, std::string_view program) {
   // A link named qemu-io is the verb as well.
   const std::string command =
       program == kLinkedIo ? std::string(program) : fmt::format("{} {}", program, verb.name);
-  std::string text =
-      fmt::format("Usage: {} [OPTIONS] {}\n{}.\n\nOptions:\n", command, verb.operands, verb.help);
+  std::string text = fmt::format("Usage: {} [OPTIONS]{}{}\n{}.\n\nOptions:\n", command,
+                                 verb.operands.empty() ? "" : " ", verb.operands, verb.help);
   for (const Option& option : verb.options) {
     // Long names stand below each other.
     const std::string_view indent = option.letter != 0 ? "" : "    ";

@@ -7,9 +7,9 @@ namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
   static constexpr auto kVerbs = std::to_array<const Verb*>({
-      &kAmend,   &kBench,   &kBitmap,  &kCheck,  &kChecksum, &kClone,    &kCommit,
-      &kCompare, &kConvert, &kCreate,  &kDd,     &kDump,     &kInfo,     &kInspect,
-      &kIo,      &kMap,     &kMeasure, &kRebase, &kResize,   &kSnapshot, &kVolume,
+      &kAmend,   &kBench,  &kBitmap,  &kCheck,       &kChecksum, &kClone,   &kCommit,   &kCompare,
+      &kConvert, &kCreate, &kDd,      &kDeprovision, &kDump,     &kExtract, &kInfo,     &kInspect,
+      &kIo,      &kMap,    &kMeasure, &kProvision,   &kRebase,   &kResize,  &kSnapshot, &kVolume,
   });
   return kVerbs;
 }

@@ -152,9 +152,12 @@ Task<void> Fetching::convert_part(std::string format) {
 Task<void> Fetching::publish(std::string name) {
   const UniqueFd fd = co_await fetch_.bases.open_file(name, O_RDONLY);
   co_await fetch_.bases.hand_over(fd.get(), name);
+  // Before the base has its name: nobody would look for leftovers of one that is there.
+  for (const std::string& left : {part_, converted_, resume_}) {
+    if (left != name) co_await remove(left);
+  }
   co_await fetch_.bases.rename(name, name_);
   co_await fetch_.bases.sync();
-  for (const std::string& left : {part_, converted_, resume_}) co_await remove(left);
 }
 
 // What is fetched is looked at, what was converted is looked at again: a guest's data may begin with
