@@ -13,8 +13,8 @@ enum class BackendUse : std::uint8_t {
   look,  ///< nothing is changed: for ImageBackend::plan() and what else only looks
 };
 
-/// Errors: invalid_argument (see check()), not_found (the folder of instances), unsupported (lvm: not in
-/// this build), and those of Folder.
+/// Errors: invalid_argument (see check()), not_found (the folder of instances), unsupported (lvm: see
+/// LvmBackend), and those of Folder.
 Result<std::unique_ptr<ImageBackend>> open_backend(Config config, BackendUse use);
 
 }  // namespace platter::provision
