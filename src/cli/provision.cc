@@ -157,8 +157,7 @@ constexpr Example kExamples[] = {
     {"provision --instance 0b4f1e52-3a9c-4d6e-8f00-123456789abc --disk disk --base debian.qcow2 "
      "--size 20G",
      "an overlay over a base that is fetched once"},
-    {"provision --backend flat --instances /srv/i --instance "
-     "0b4f1e52-3a9c-4d6e-8f00-123456789abc --disk disk --base debian.qcow2 --dry-run",
+    {"provision --backend flat --instance $UUID --disk disk --base debian.qcow2 --dry-run",
      "what would be done?"},
 };
 
