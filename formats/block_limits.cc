@@ -35,7 +35,7 @@ Result<BlockLimits> block_limits_of(Image& image, const ImageInfo& info, bool gu
   const FileTraits& traits = file.traits();
   const Result<DeviceLimits> device = device_limits_of(file);
   if (!device) return fail(device.error().clone());
-  const std::uint64_t page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   BlockLimits limits{
       .hardware_transfer_max = device->transfer_max,
       .iov_max = IOV_MAX,
@@ -47,8 +47,8 @@ Result<BlockLimits> block_limits_of(Image& image, const ImageInfo& info, bool gu
     limits.discard_alignment = device->discard_granularity;
   } else if (info.qcow2) {
     add_qcow2_limits(limits, info);
-  } else if (guessed) {
-    // So that its first sector is written as a whole, and looked at.
+  } else if (guessed || info.format == "luks") {
+    // Of what was guessed to be raw, the first sector is written as a whole, and looked at.
     limits.request_alignment = kSectorSize;
   }
   return limits;

@@ -127,7 +127,9 @@ Result<std::vector<CreateOption>> parse_create_options(const std::vector<std::st
     std::string item;
     for (std::size_t at = 0; at <= list.size(); ++at) {
       const bool end = at == list.size();
-      if (!end && list[at] == ',' && at + 1 < list.size() && list[at + 1] == ',') {
+      // A name has no commas.
+      if (!end && list[at] == ',' && at + 1 < list.size() && list[at + 1] == ',' &&
+          item.contains('=')) {
         item += ',';
         ++at;
         continue;

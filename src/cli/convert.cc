@@ -274,10 +274,15 @@ Result<ConvertOptions> parse(const Arguments& arguments, Context& context) {
   if (!done) return fail(std::move(done.error()));
   if (arguments.positional().size() < 2) return wrong("Must specify image file name");
   done = name_images(arguments, context, options);
-  if (done) done = check_format(arguments, options);
-  if (done) done = parse_target_options(arguments, context, options);
   if (!done) return fail(std::move(done.error()));
   return options;
+}
+
+// What qemu-img looks at when progress is shown already.
+Result<void> parse_target(const Arguments& arguments, const Context& context,
+                          ConvertOptions& options) {
+  if (Result<void> fits = check_format(arguments, options); !fits) return fits;
+  return parse_target_options(arguments, context, options);
 }
 
 int run(Context& context, const Arguments& arguments) {
@@ -294,6 +299,10 @@ int run(Context& context, const Arguments& arguments) {
   const bool quiet = arguments.has("q");
   ProgressBar bar(context, arguments.has("p") && !quiet, 1.0,
                   options->target_pipe ? stderr : stdout);
+  if (const Result<void> fits = parse_target(arguments, context, *options); !fits) {
+    bar.end();
+    return context.fail_with(fits.error());
+  }
   options->copy.progress = &bar.progress();
   options->copy.on_salvage = [&](const Error& error) {
     if (!quiet) context.warning(error.message());

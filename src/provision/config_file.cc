@@ -37,6 +37,7 @@ Setter text(std::string& into) {
   return [&into](const toml::node& node) -> std::string {
     const auto value = node.value_exact<std::string>();
     if (!value) return "a text is expected";
+    if (value->contains('\0')) return "a text without zero bytes is expected";
     into = *value;
     return {};
   };

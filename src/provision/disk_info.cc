@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_reader.h"
 #include "io/ring.h"
 
 namespace platter::provision {
@@ -21,7 +22,7 @@ using Formats = nlohmann::ordered_json;
 
 constexpr std::size_t kSizeMax = std::size_t{64} << 10;
 constexpr mode_t kMode = 0644;  // whatever the umask: services of other users read it
-// Written under the instance's lock, so that one name is enough, and the next one takes what a killed
+// Written under the instance's lock, so that one name is enough, and the next one removes what a killed
 // one left.
 constexpr const char* kPartial = "disk.info.part";
 
@@ -68,15 +69,25 @@ std::string text_of(const Formats& formats) {
   std::string text = "{";
   for (const auto& [path, format] : formats.items()) {
     if (text.size() > 1) text += ", ";
+    // All of it is UTF-8: dump() would throw otherwise.
     text += Formats(path).dump(-1, ' ', /*ensure_ascii=*/true) + ": " +
             format.dump(-1, ' ', /*ensure_ascii=*/true);
   }
   return text + "}\n";
 }
 
+// JSON has no other texts.
+Result<void> check_utf8(const std::string& text) {
+  if (Formats::parse(json_quoted(text), nullptr, /*allow_exceptions=*/false) == text) return {};
+  return fail(ErrorKind::invalid_argument, fmt::format("{} is not UTF-8", json_quoted(text)));
+}
+
 Result<UniqueFd> write_partial(const Folder& instance, const std::string& text) {
   const std::string path = instance.path_of(kPartial);
-  Result<UniqueFd> fd = instance.open_file(kPartial, O_WRONLY | O_CREAT | O_TRUNC, kMode);
+  // What is there may be another file's second name: it goes, and is not written to.
+  if (Result<bool> gone = instance.remove_file(kPartial); !gone)
+    return fail(std::move(gone.error()));
+  Result<UniqueFd> fd = instance.open_file(kPartial, O_WRONLY | O_CREAT | O_EXCL, kMode);
   if (!fd) return fd;
   if (::fchmod(fd->get(), kMode) != 0) return fail_errno(errno, "set the mode of", path);
   std::size_t done = 0;
@@ -118,6 +129,8 @@ Result<std::optional<std::string>> DiskInfo::format_of(const std::string& disk_p
 }
 
 Task<void> DiskInfo::record(std::string disk_path, std::string format) const {
+  co_await check_utf8(disk_path);
+  co_await check_utf8(format);
   Formats formats = co_await read_formats(instance_);
   const auto found = formats.find(disk_path);
   if (found != formats.end() && *found == format) co_return;

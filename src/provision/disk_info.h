@@ -26,7 +26,7 @@ class DiskInfo {
   Result<std::optional<std::string>> format_of(const std::string& disk_path) const;
 
   /// Durable when it returns; the file has mode 0644. Recording the same again changes nothing.
-  /// Errors: already_exists (another one was recorded: it stays).
+  /// Errors: already_exists (another one was recorded: it stays), invalid_argument (no UTF-8).
   Task<void> record(std::string disk_path, std::string format) const;
 
   /// Takes the entry out; without entries the file goes. Nothing happens if there is none.

@@ -119,6 +119,16 @@ Result<bool> NamedLock::is_named() const {
   return *named && (*named)->st_dev == ours.st_dev && (*named)->st_ino == ours.st_ino;
 }
 
+// The file is going to be cut and given away: it must not be another file's second name.
+Result<void> NamedLock::check_names() const {
+  struct stat status{};
+  if (::fstat(fd_.get(), &status) != 0) return fail_errno(errno, "stat", locks_.path_of(name_));
+  if (status.st_nlink <= 1) return {};
+  return fail(ErrorKind::refused_by_policy,
+              fmt::format("'{}' has {} names (hard links): it is no lock", locks_.path_of(name_),
+                          status.st_nlink));
+}
+
 // False: somebody else holds it.
 Result<bool> NamedLock::try_lock() {
   for (;;) {
@@ -126,6 +136,7 @@ Result<bool> NamedLock::try_lock() {
       Result<UniqueFd> opened = locks_.open_file(name_, O_RDWR | O_CREAT, kLockMode);
       if (!opened) return fail(std::move(opened.error()));
       fd_ = *std::move(opened);
+      if (Result<void> ours = check_names(); !ours) return fail(std::move(ours.error()));
     }
     struct ::flock lock = whole_file(F_WRLCK);
     if (::fcntl(fd_.get(), F_OFD_SETLK, &lock) != 0) {

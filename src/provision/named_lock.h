@@ -55,8 +55,8 @@ class NamedLock {
  public:
   /// Makes the file if it is missing. `locks` and `ledger` outlive the lock. REQUIRES: a ring; the rank
   /// is behind those of the locks that the ledger knows.
-  /// Errors: timed_out (the message names the holder), cancelled, permission, no_space, and those of
-  /// Folder.
+  /// Errors: timed_out (the message names the holder), cancelled, permission, no_space, those of
+  /// Folder, and refused_by_policy where the file has other names as well.
   static Task<std::unique_ptr<NamedLock>> acquire(const Folder& locks, std::string name,
                                                   LockRank rank, LockLedger& ledger, LockWait wait,
                                                   LockFile file = LockFile::stays);
@@ -73,6 +73,7 @@ class NamedLock {
             LockFile file);
   Result<bool> try_lock();
   Result<bool> is_named() const;
+  Result<void> check_names() const;
   Result<void> sign() const;
   std::string holder() const;
 

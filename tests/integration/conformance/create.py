@@ -113,6 +113,8 @@ CASES = (
         ("create/name_equals", {}, ["create a=b 64K"]),
         ("create/name_dash", {}, ["create -- -a 64K"]),
         ("create/name_two_dashes", {}, ["create -- --help 64K"]),
+        ("create/o_name_with_commas", {}, ["create -o a,,b=c a 1M", "create -f qcow2 -o a,,b=c a 1M", "create -f qcow2 -o size,,=1M a",
+                                           "create -f qcow2 -o backing_file,,x=1 a 1M", "create -o size=1M,,x a"]),
         ("create/dashes_alone", {}, ["create --"]),
         ("create/size_negative_word", {}, ["create a -64k", "create -f qcow2 a -64k"]),
         ("create/size_negative_operand", {}, ["create a -- -64k", "create -- a -1"]),

@@ -159,6 +159,8 @@ TEST(CreateOptionLists, ANameAloneIsOn) {
 TEST(CreateOptionLists, TwoCommasAreOne) {
   EXPECT_EQ(options_of({"file=a,,b,size=1"}), (Pairs{{"file", "a,b"}, {"size", "1"}}));
   EXPECT_EQ(options_of({"file=a,,"}), (Pairs{{"file", "a,"}}));
+  // Within a value: a name ends at the first one.
+  EXPECT_EQ(options_of({"a,,b=c"}), (Pairs{{"a", "on"}, {"", "on"}, {"b", "c"}}));
 }
 
 TEST(CreateOptionLists, LoneCommasAtTheEndsAreSlips) {

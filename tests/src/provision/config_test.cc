@@ -90,6 +90,8 @@ TEST(ProvisionConfig, NamesTheLineOfWhatIsWrong) {
   EXPECT_EQ(error_of("cluster_size = \"x\""), "c.toml:1: cluster_size: 'x' is no size");
   EXPECT_EQ(error_of("[cache]\nretention = -1"),
             "c.toml:2: cache.retention: a number of seconds is expected");
+  EXPECT_EQ(error_of("instances = \"/i\\u0000/x\""),
+            "c.toml:1: instances: a text without zero bytes is expected");
   EXPECT_TRUE(error_of("a = 1\nb = \n").starts_with("c.toml:2: "));
   EXPECT_TRUE(error_of("backend = \"qcow2\"\nbackend = \"flat\"\n").starts_with("c.toml:2: "));
 }

@@ -90,7 +90,7 @@ TEST_F(DiskFormats, AreNotReadThroughALink) {
   EXPECT_EQ(format.error().kind(), ErrorKind::refused_by_policy);
 }
 
-// What a killed writer left is taken over; a link in its place is not written through.
+// What a killed writer left goes; nothing is written through a link in its place, of either kind.
 TEST_F(DiskFormats, AreWrittenBesideAndRenamed) {
   write_file(folder_.path_of("disk.info.part"), std::as_bytes(std::span("{\"/i/x", 6)));
   ASSERT_TRUE(record("/i/disk", "raw"));
@@ -99,8 +99,21 @@ TEST_F(DiskFormats, AreWrittenBesideAndRenamed) {
   EXPECT_EQ(folder_.names()->size(), 1U);
   write_file(dir_ / "other", std::as_bytes(std::span("x", 1)));
   ASSERT_EQ(::symlink("other", folder_.path_of("disk.info.part").c_str()), 0);
-  EXPECT_FALSE(record("/i/b", "raw"));
+  EXPECT_TRUE(record("/i/b", "raw"));
   EXPECT_EQ(read_file(dir_ / "other").size(), 1U);
+  ASSERT_EQ(::link((dir_ / "other").c_str(), folder_.path_of("disk.info.part").c_str()), 0);
+  EXPECT_TRUE(record("/i/c", "raw"));
+  EXPECT_EQ(read_file(dir_ / "other").size(), 1U);
+  EXPECT_EQ(info_.format_of("/i/c").value(), "raw");
+}
+
+TEST_F(DiskFormats, AreOfPathsThatJsonCanHold) {
+  ASSERT_TRUE(record("/i/\"\\ä\x01", "raw"));
+  EXPECT_EQ(text(), "{\"/i/\\\"\\\\\\u00e4\\u0001\": \"raw\"}\n");
+  EXPECT_EQ(info_.format_of("/i/\"\\ä\x01").value(), "raw");
+  const Result<void> recorded = record("/i/\xff", "raw");
+  ASSERT_FALSE(recorded);
+  EXPECT_EQ(recorded.error().kind(), ErrorKind::invalid_argument);
 }
 
 }  // namespace

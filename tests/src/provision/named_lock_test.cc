@@ -116,6 +116,18 @@ TEST_F(NamedLocks, HeldOnAFileWithoutItsNameAreNone) {
   EXPECT_TRUE(take(next, "a"));
 }
 
+TEST_F(NamedLocks, AreNoOtherFilesSecondName) {
+  const int fd = ::open((dir_ / "other").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(::write(fd, "text", 4), 4);
+  ::close(fd);
+  ASSERT_EQ(::link((dir_ / "other").c_str(), (dir_ / "a").c_str()), 0);
+  Holding holding;
+  const Result<void> taken = take(holding, "a");
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().kind(), ErrorKind::refused_by_policy);
+  EXPECT_EQ(status_of(dir_ / "other").size, 4U);
+}
+
 TEST_F(NamedLocks, GoWithTheirFileWhenAskedTo) {
   Holding holding;
   ASSERT_TRUE(take(holding, "a", 10ms, LockFile::goes));
