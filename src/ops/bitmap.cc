@@ -22,7 +22,9 @@ Task<qcow2::DirtyBits> read_source(Image& image, std::string name) {
 
 Task<void> merge(qcow2::Bitmaps& bitmaps, std::string name, Image& image, std::string source) {
   Result<void> usable = bitmaps.check_usable(name);
-  if (!usable && usable.error().kind() == ErrorKind::not_found) co_await std::move(usable);
+  if (!usable && usable.error().kind() == ErrorKind::not_found) {
+    co_await fail(usable.error().clone());
+  }
   Result<qcow2::DirtyBits> bits = co_await read_source(image, std::move(source)).result();
   // Of two that are not usable this one is told of, but for a source that is not there.
   const bool missing = !bits && bits.error().kind() == ErrorKind::not_found;
