@@ -7,9 +7,10 @@ namespace platter::cli {
 
 std::span<const Verb* const> verbs() {
   static constexpr auto kVerbs = std::to_array<const Verb*>({
-      &kAmend,   &kBench,  &kBitmap,  &kCheck,       &kChecksum, &kClone,   &kCommit,   &kCompare,
-      &kConvert, &kCreate, &kDd,      &kDeprovision, &kDump,     &kExtract, &kInfo,     &kInspect,
-      &kIo,      &kMap,    &kMeasure, &kProvision,   &kRebase,   &kResize,  &kSnapshot, &kVolume,
+      &kAmend,   &kBench,   &kBitmap,   &kCache,  &kCheck, &kChecksum,    &kClone,
+      &kCommit,  &kCompare, &kConvert,  &kCreate, &kDd,    &kDeprovision, &kDump,
+      &kExtract, &kInfo,    &kInspect,  &kIo,     &kMap,   &kMeasure,     &kProvision,
+      &kRebase,  &kResize,  &kSnapshot, &kVolume,
   });
   return kVerbs;
 }

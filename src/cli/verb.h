@@ -40,6 +40,7 @@ struct Verb {
 extern const Verb kAmend;
 extern const Verb kBench;
 extern const Verb kBitmap;
+extern const Verb kCache;
 extern const Verb kCheck;
 extern const Verb kChecksum;
 extern const Verb kClone;
