@@ -1,5 +1,7 @@
 #include "src/ops/amend.h"
 
+#include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -7,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/luks/luks_image.h"
 #include "formats/node_options.h"
 #include "src/cli/create_options.h"
 #include "src/cli/image_arguments.h"
@@ -23,7 +26,7 @@ constexpr Option kOwnOptions[] = {
     {'p', "", "", "show progress"},
     {'q', "", "", "print nothing but errors"},
     {'t', "", "CACHE", "cache mode: none, writeback (default), writethrough, directsync, unsafe"},
-    {0, "force", "", "allow what is unsafe: for encrypted images, which can't be amended yet"},
+    {0, "force", "", "allow what is unsafe: overwrite key slots in use, erase the last one"},
 };
 constexpr auto kOptions =
     join_options(kOwnOptions, kImageOptsOption, kObjectOption, kProgressOptions, kPolicyOptions);
@@ -34,6 +37,7 @@ struct Request {
   std::vector<CreateOption> given;
   bool help = false;
   bool shows_progress = false;
+  bool force = false;
 };
 
 // Words are looked at in the order in which qemu-img does.
@@ -60,15 +64,51 @@ Result<qcow2::AmendOptions> amend_options_of(const CreateOptionValues& values) {
   return options;
 }
 
-Result<CreateOptionValues> read_values(const std::vector<CreateOption>& given, bool suggests) {
-  CreateOptionValues values = CreateOptionValues::of_amendment();
+Result<CreateOptionValues> read_values(std::string_view format,
+                                       const std::vector<CreateOption>& given, bool suggests) {
+  CreateOptionValues values = CreateOptionValues::of_amendment(format);
   Result<void> set = values.set(given);
   if (set) return values;
-  if (!CreateOptionValues::create_qcow2(given)) {
+  if (!CreateOptionValues::creates(format, given)) {
     return fail(std::move(values.set(given, suggests).error()));
   }
   return fail(set.error().kind(),
               set.error().message() + "\nThis option is only supported for image creation");
+}
+
+Result<std::shared_ptr<const Secret>> read_secret(const CreateOptionValues& values,
+                                                  std::string_view option,
+                                                  const SecretProvider& secrets) {
+  const std::optional<std::string> id = values.text(option);
+  if (!id) return nullptr;
+  Result<Secret> secret = secrets.get(*id);
+  if (!secret) return fail(std::move(secret.error()));
+  return std::make_shared<const Secret>(*std::move(secret));
+}
+
+Result<luks::LuksAmendOptions> luks_amend_options_of(const CreateOptionValues& values,
+                                                     const Context& context) {
+  luks::LuksAmendOptions options{.slot = values.number("keyslot"),
+                                 .limits = context.images().policy.key_costs};
+  const std::optional<std::string> state = values.text("state");
+  if (!state) return fail(ErrorKind::invalid_argument, "Parameter 'state' is missing");
+  if (*state != "active" && *state != "inactive") {
+    return fail(ErrorKind::invalid_argument,
+                fmt::format("Parameter 'state' does not accept value '{}'", *state));
+  }
+  options.activate = *state == "active";
+  if (const auto time = values.number("iter-time")) {
+    constexpr std::uint64_t kTimeMax = 600'000;
+    options.time_ms = static_cast<std::uint32_t>(std::min(*time, kTimeMax));
+  }
+  const SecretProvider& secrets = *context.images().policy.secrets;
+  auto new_secret = read_secret(values, "new-secret", secrets);
+  if (!new_secret) return fail(std::move(new_secret.error()));
+  options.new_secret = *std::move(new_secret);
+  auto old_secret = read_secret(values, "old-secret", secrets);
+  if (!old_secret) return fail(std::move(old_secret.error()));
+  options.old_secret = *std::move(old_secret);
+  return options;
 }
 
 // One `amend` of one image. Progress is shown from when it is known what to do.
@@ -84,13 +124,22 @@ class Command {
 
   Context& context_;
   Request request_;
+  std::string format_;
   std::optional<ProgressBar> bar_;
 };
 
 Task<void> Command::amend(Image& image) {
   co_await check_amendable(image.format());
+  format_ = image.format();
   if (request_.help) co_return;
-  const CreateOptionValues values = co_await read_values(request_.given, !context_.as_qemu());
+  const CreateOptionValues values =
+      co_await read_values(image.format(), request_.given, !context_.as_qemu());
+  if (auto* const luks = dynamic_cast<luks::LuksImage*>(&image)) {
+    luks::LuksAmendOptions options = co_await luks_amend_options_of(values, context_);
+    options.force = request_.force;
+    co_await luks->amend(std::move(options));
+    co_return;
+  }
   qcow2::AmendOptions options = co_await amend_options_of(values);
   options.cancel = &context_.cancel();
   bar_.emplace(context_, request_.shows_progress, 1.0);
@@ -107,13 +156,13 @@ Task<void> Command::amend_named() {
   co_await std::move(closed);
 }
 
-void show_help(Context& context) {
-  context.print(CreateOptionValues::of_amendment().amendment_help());
+void show_help(Context& context, const std::string& format) {
+  context.print(CreateOptionValues::of_amendment(format).amendment_help());
 }
 
 int Command::run() {
   const Result<void> done = context_.run(amend_named());
-  if (done && request_.help) show_help(context_);
+  if (done && request_.help) show_help(context_, format_);
   if (bar_) {
     if (done) bar_->complete();
     bar_->end();
@@ -129,7 +178,7 @@ int help_of_format(Context& context, const std::string& format) {
   if (!is_file_driver(format)) known = check_target_format(format);
   if (known) known = check_amendable(format);
   if (!known) return context.fail_with(known.error());
-  show_help(context);
+  show_help(context, format);
   return kExitOk;
 }
 
@@ -158,12 +207,16 @@ int run(Context& context, const Arguments& arguments) {
                   .format = arguments.value("f"),
                   .cache = cache->use,
                   .durability = cache->durability};
+  request.force = arguments.has("force");
   request.shows_progress = arguments.has("p") && !arguments.has("q");
   return Command(context, std::move(request)).run();
 }
 
 constexpr Example kExamples[] = {
     {"amend -o compat=1.1 disk.qcow2", "raise an image of version 2 to version 3"},
+    {"amend --object secret,id=s,file=old --object secret,id=n,file=new -o "
+     "state=active,new-secret=n --image-opts driver=luks,file.filename=disk.luks,key-secret=s",
+     "add a passphrase to an encrypted image"},
     {"amend -o help -f qcow2", "list what can be changed"},
 };
 
@@ -177,7 +230,8 @@ const Verb kAmend{.name = "amend",
                   .description =
                       "Changes options that an image was made with: its version, the width of its "
                       "reference counts, whether lazy reference counts are allowed, its size, the "
-                      "name of its data file. Everything is checked before anything is changed, "
+                      "name of its data file; or the key slots of a LUKS image. Everything is "
+                      "checked before anything is changed, "
                       "and a crash at any moment leaves a whole image.",
                   .examples = kExamples};
 

@@ -5,7 +5,7 @@
 namespace platter::cli {
 
 std::vector<std::string> create_option_words(const Verb& verb) {
-  const CreateOptionValues known = verb.name == "amend" ? CreateOptionValues::of_amendment()
+  const CreateOptionValues known = verb.name == "amend" ? CreateOptionValues::of_amendment("qcow2")
                                                         : CreateOptionValues::of_format("qcow2");
   std::vector<std::string> words;
   words.reserve(known.types().size());

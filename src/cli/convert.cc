@@ -139,13 +139,15 @@ Result<void> check_format(const Arguments& arguments, const ConvertOptions& opti
   if (creates) {
     if (auto known = check_target_format(options.target_format); !known) return known;
   }
-  const bool raw = options.target_format == "raw";
-  if (arguments.has("c") && raw) return wrong("Compression not supported for this file format");
-  if (arguments.has("B") && raw) {
-    return wrong("Backing file not supported for file format 'raw'");
+  const bool plain = options.target_format == "raw" || options.target_format == "luks";
+  if (arguments.has("c") && plain) return wrong("Compression not supported for this file format");
+  if (arguments.has("B") && plain) {
+    return wrong(
+        fmt::format("Backing file not supported for file format '{}'", options.target_format));
   }
-  if (arguments.has("F") && raw) {
-    return wrong("Backing file format not supported for file format 'raw'");
+  if (arguments.has("F") && plain) {
+    return wrong(fmt::format("Backing file format not supported for file format '{}'",
+                             options.target_format));
   }
   return {};
 }
@@ -163,10 +165,11 @@ Result<void> parse_target_options(const Arguments& arguments, const Context& con
                                   ConvertOptions& options) {
   const Result<std::vector<CreateOption>> given = parse_create_options(arguments.values("o"));
   if (!given) return fail(given.error().clone());
-  const bool raw = options.target_format == "raw" || options.target_mode == TargetMode::existing;
-  CreateOptionValues values = CreateOptionValues::of_format(raw ? "raw" : "qcow2");
+  const std::string format =
+      options.target_mode == TargetMode::existing ? "raw" : options.target_format;
+  CreateOptionValues values = CreateOptionValues::of_format(format);
   if (auto read = values.set(*given, !context.as_qemu()); !read) return read;
-  if (!raw) {
+  if (format == "qcow2") {
     if (auto set = set_backing(arguments, values); !set) return set;
   }
   const auto in_context = [&](Error& error) {
@@ -176,7 +179,12 @@ Result<void> parse_target_options(const Arguments& arguments, const Context& con
   // The size is the sources'; a size given here is passed over, as qemu-img does.
   options.attributes = attributes_of(values);
   options.compress = arguments.has("c");
-  if (raw) {
+  if (format == "luks") {
+    Result<LuksCreateOptions> luks = luks_options_of(values, *context.images().policy.secrets);
+    if (!luks) return in_context(luks.error());
+    options.luks = *std::move(luks);
+  }
+  if (format != "qcow2") {
     Result<Preallocation> mode = raw_preallocation_of(values);
     if (!mode) return in_context(mode.error());
     options.preallocation = *mode;
@@ -319,6 +327,8 @@ int run(Context& context, const Arguments& arguments) {
 constexpr Example kExamples[] = {
     {"convert -p debian.qcow2 /dev/vg0/disk", "write an image to a volume, and show progress"},
     {"convert -O qcow2 -c -o compression_type=zstd disk.raw disk.qcow2", "make a compressed copy"},
+    {"convert --object secret,id=s,file=key -O luks -o key-secret=s disk.qcow2 disk.luks",
+     "encrypt a copy"},
     {"convert -O qcow2 -B base.qcow2 -F qcow2 disk.qcow2 small.qcow2",
      "copy only what differs from base.qcow2"},
 };

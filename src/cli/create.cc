@@ -19,7 +19,7 @@ namespace {
 
 constexpr Option kOwnOptions[] = {
     {'h', "help", "", "show this help"},
-    {'f', "", "FMT", "format of the new image: raw (default) or qcow2"},
+    {'f', "", "FMT", "format of the new image: raw (default), qcow2 or luks"},
     {'o', "", "OPTIONS", "name=value,...; -o help lists them"},
     {'b', "", "FILE", "backing file: what is not written yet is read from it"},
     {'F', "", "FMT", "the backing file's format"},
@@ -163,6 +163,11 @@ Result<CreateOptions> Command::make_request() const {
     request.qcow2 = *std::move(qcow2);
     return request;
   }
+  if (format_ == "luks") {
+    Result<LuksCreateOptions> luks = luks_options_of(values_, *context_.images().policy.secrets);
+    if (!luks) return fail(std::move(luks.error()));
+    request.luks = *std::move(luks);
+  }
   const Result<Preallocation> mode = raw_preallocation_of(values_);
   if (!mode) return fail(mode.error().clone());
   request.preallocation = *mode;
@@ -212,6 +217,8 @@ constexpr Example kExamples[] = {
     {"create -f qcow2 disk.qcow2 20G", "a disk that takes space as it is written"},
     {"create -f qcow2 -b base.qcow2 -F qcow2 disk.qcow2",
      "a disk that begins as a copy of base.qcow2"},
+    {"create --object secret,id=s,file=key -f luks -o key-secret=s disk.luks 20G",
+     "an encrypted disk; the passphrase is all that the file holds"},
     {"create -f qcow2 -o help", "list what -o takes"},
 };
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "crypto/key_hash.h"
 #include "formats/option_value.h"
 #include "io/check.h"
 #include "src/cli/nearest.h"
@@ -49,6 +50,26 @@ constexpr CreateOptionType kQcow2Options[] = {
     {"data_file_raw", boolean, "The external data file must stay valid as a raw image"},
     {"lazy_refcounts", boolean, "Postpone refcount updates", "off"},
     {"refcount_bits", number, "Width of a reference count entry in bits", "16"},
+};
+
+// In the order in which qemu-img shows them.
+constexpr CreateOptionType kLuksOptions[] = {
+    {"size", size, "Virtual disk size"},
+    {"key-secret", text, "ID of the secret that provides the keyslot passphrase"},
+    {"cipher-alg", text, "Name of encryption cipher algorithm"},
+    {"cipher-mode", text, "Name of encryption cipher mode"},
+    {"ivgen-alg", text, "Name of IV generator algorithm"},
+    {"ivgen-hash-alg", text, "Name of IV generator hash algorithm"},
+    {"hash-alg", text, "Name of encryption hash algorithm"},
+    {"iter-time", number, "Time to spend in PBKDF in milliseconds"},
+};
+
+constexpr CreateOptionType kLuksAmendOptions[] = {
+    {"iter-time", number, "Time to spend in PBKDF in milliseconds"},
+    {"keyslot", number, "Select a single keyslot to modify explicitly"},
+    {"new-secret", text, "New secret to set in the matching keyslots. Empty string to erase"},
+    {"old-secret", text, "Select all keyslots that match this password"},
+    {"state", text, "Select new state of affected keyslots (active/inactive)"},
 };
 
 // In the order in which qemu-img lists them.
@@ -119,13 +140,19 @@ Result<Preallocation> parse_mode(const CreateOptionValues& values, Preallocation
 
 CreateOptionValues CreateOptionValues::of_format(std::string_view format) {
   if (format == "qcow2") return {"qcow2", kQcow2Options, kFileOptions};
+  if (format == "luks") return {"luks", kLuksOptions, kFileOptions};
   return {"raw", kRawOptions, kFileOptions};
 }
 
-CreateOptionValues CreateOptionValues::of_amendment() { return {"qcow2", kAmendOptions, {}}; }
+CreateOptionValues CreateOptionValues::of_amendment(std::string_view format) {
+  if (format == "luks") return {"luks", kLuksAmendOptions, {}};
+  return {"qcow2", kAmendOptions, {}};
+}
 
-bool CreateOptionValues::create_qcow2(const std::vector<CreateOption>& given) {
-  return CreateOptionValues("qcow2", kQcow2Options, {}).set(given).has_value();
+bool CreateOptionValues::creates(std::string_view format, const std::vector<CreateOption>& given) {
+  CreateOptionValues values = format == "luks" ? CreateOptionValues("luks", kLuksOptions, {})
+                                               : CreateOptionValues("qcow2", kQcow2Options, {});
+  return values.set(given).has_value();
 }
 
 CreateOptionValues::CreateOptionValues(std::string_view format,
@@ -334,6 +361,89 @@ Result<qcow2::CreateOptions> qcow2_options_of(const CreateOptionValues& values) 
   options.extended_l2 = values.boolean("extended_l2").value_or(false);
   options.data_file = values.text("data_file");
   options.data_file_raw = values.boolean("data_file_raw").value_or(false);
+  return options;
+}
+
+namespace {
+
+// QEMU's names of ciphers: "aes-256".
+Result<void> read_cipher(const std::string& name, luks::Luks1CreateOptions& options) {
+  for (const CipherAlgorithm algorithm : {CipherAlgorithm::aes, CipherAlgorithm::serpent,
+                                          CipherAlgorithm::twofish, CipherAlgorithm::cast5}) {
+    for (const unsigned bits : {128U, 192U, 256U}) {
+      if (algorithm == CipherAlgorithm::cast5 && bits != 128) continue;
+      if (name != fmt::format("{}-{}", to_string(algorithm), bits)) continue;
+      options.algorithm = algorithm;
+      options.key_bits = bits;
+      return {};
+    }
+  }
+  if (name == "des" || name == "3des") {
+    return fail(ErrorKind::unsupported, fmt::format("Algorithm '{}' not supported", name));
+  }
+  return not_accepted("cipher-alg", name);
+}
+
+template <class Value>
+Result<void> read_word(const CreateOptionValues& values, std::string_view option,
+                       std::initializer_list<Value> choices, Value& into) {
+  const std::optional<std::string> word = values.text(option);
+  if (!word) return {};
+  for (const Value choice : choices) {
+    if (*word != to_string(choice)) continue;
+    into = choice;
+    return {};
+  }
+  return not_accepted(option, *word);
+}
+
+Result<std::optional<std::string>> read_hash(const CreateOptionValues& values,
+                                             std::string_view option) {
+  const std::optional<std::string> name = values.text(option);
+  if (name && !key_hash_size(*name)) return not_accepted(option, *name);
+  return name;
+}
+
+Result<luks::Luks1CreateOptions> luks_header_of(const CreateOptionValues& values) {
+  luks::Luks1CreateOptions options;
+  Result<void> done;
+  if (const auto cipher = values.text("cipher-alg")) done = read_cipher(*cipher, options);
+  if (done) {
+    done = read_word(values, "cipher-mode",
+                     {CipherMode::ecb, CipherMode::cbc, CipherMode::xts, CipherMode::ctr},
+                     options.mode);
+  }
+  if (done) {
+    done = read_word(values, "ivgen-alg",
+                     {IvGenerator::plain, IvGenerator::plain64, IvGenerator::essiv}, options.iv);
+  }
+  if (!done) return fail(std::move(done.error()));
+  const auto iv_hash = read_hash(values, "ivgen-hash-alg");
+  if (!iv_hash) return fail(iv_hash.error().clone());
+  options.iv_hash = *iv_hash;
+  const auto hash = read_hash(values, "hash-alg");
+  if (!hash) return fail(hash.error().clone());
+  options.hash = hash->value_or(options.hash);
+  const std::uint64_t time = values.number("iter-time").value_or(options.time_ms);
+  constexpr std::uint64_t kTimeMax = 600'000;
+  if (time > kTimeMax) return wrong("PBKDF iterations time must be ten minutes at most");
+  options.time_ms = static_cast<std::uint32_t>(time);
+  return options;
+}
+
+}  // namespace
+
+Result<LuksCreateOptions> luks_options_of(const CreateOptionValues& values,
+                                          const SecretProvider& secrets) {
+  LuksCreateOptions options;
+  Result<luks::Luks1CreateOptions> header = luks_header_of(values);
+  if (!header) return fail(std::move(header.error()));
+  options.header = *std::move(header);
+  const std::optional<std::string> id = values.text("key-secret");
+  if (!id) return wrong("Parameter 'key-secret' is required for cipher");
+  Result<Secret> passphrase = secrets.get(*id);
+  if (!passphrase) return fail(std::move(passphrase.error()));
+  options.passphrase = std::make_shared<const Secret>(*std::move(passphrase));
   return options;
 }
 

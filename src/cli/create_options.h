@@ -8,11 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "crypto/secret_source.h"
 #include "formats/image.h"
 #include "formats/qcow2/create_options.h"
 #include "io/error.h"
 #include "io/file_attributes.h"
 #include "src/cli/arguments.h"
+#include "src/ops/create.h"
 
 namespace platter::cli {
 
@@ -29,13 +31,13 @@ struct CreateOptionType {
 /// qemu-img's.
 class CreateOptionValues {
  public:
-  /// Of raw and qcow2; and what the file below takes. REQUIRES: check_target_format(format).
+  /// Of raw, qcow2 and luks; and what the file below takes. REQUIRES: check_target_format(format).
   static CreateOptionValues of_format(std::string_view format);
 
-  /// Of qcow2 images that exist.
-  static CreateOptionValues of_amendment();
-  /// Whether new qcow2 images take these, without what the file below takes.
-  static bool create_qcow2(const std::vector<CreateOption>& given);
+  /// Of qcow2 and luks images that exist.
+  static CreateOptionValues of_amendment(std::string_view format);
+  /// Whether new images of these formats take these, without what the file below takes.
+  static bool creates(std::string_view format, const std::vector<CreateOption>& given);
 
   /// Reads every value. Errors: invalid_argument (if it `suggests`: with the name that an unknown one
   /// is most like), too_large.
@@ -91,5 +93,9 @@ Result<Preallocation> raw_preallocation_of(const CreateOptionValues& values);
 /// The same for qcow2; check() is still to be done. Errors: invalid_argument, unsupported
 /// (encryption).
 Result<qcow2::CreateOptions> qcow2_options_of(const CreateOptionValues& values);
+
+/// The same for luks; the passphrase is one of `secrets`. Errors: invalid_argument, not_found.
+Result<LuksCreateOptions> luks_options_of(const CreateOptionValues& values,
+                                          const SecretProvider& secrets);
 
 }  // namespace platter::cli

@@ -1,8 +1,11 @@
 #include "src/cli/image_access.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "io/bytes.h"
+#include "src/cli/option_values.h"
 #include "src/cli/size.h"
 
 namespace platter::cli {
@@ -17,7 +20,7 @@ Result<std::vector<std::string>> parse_formats(const std::string& list) {
   for (std::size_t begin = 0; begin <= list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     std::string format = list.substr(begin, end - begin);
-    if (format != "raw" && format != "qcow2") {
+    if (std::ranges::find(format_names(), format) == format_names().end()) {
       return fail(ErrorKind::invalid_argument,
                   fmt::format("--formats: '{}' is no format that images can have", format));
     }

@@ -4,12 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "src/cli/option_values.h"
 
 namespace platter::cli {
 
@@ -23,7 +26,7 @@ std::optional<CacheMode> parse_cache_mode(std::string_view name) {
 }
 
 Result<void> check_target_format(const std::string& format) {
-  if (format == "raw" || format == "qcow2") return {};
+  if (std::ranges::find(format_names(), format) != format_names().end()) return {};
   return fail(ErrorKind::unknown_format, fmt::format("Unknown file format '{}'", format));
 }
 

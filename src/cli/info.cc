@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "formats/block_limits.h"
+#include "formats/luks/luks_image.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/info_text.h"
 #include "src/cli/verb.h"
@@ -25,6 +26,9 @@ constexpr auto kOptions =
 Task<ToldImage> read_one(const Context& context, ImageName name, OpenOptions options, bool limits) {
   const OpenedImage opened = co_await open_given_name(context, std::move(name), std::move(options));
   ToldImage told{.info = co_await opened.image->info(), .limits = std::nullopt};
+  if (const auto* luks = dynamic_cast<const luks::LuksImage*>(opened.image.get())) {
+    told.luks = luks->luks_info();
+  }
   if (limits) {
     told.limits = co_await block_limits_of(*opened.image, told.info, opened.format_was_guessed);
   }

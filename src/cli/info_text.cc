@@ -64,6 +64,68 @@ std::string qcow2_text(const Qcow2Info& info) {
   return text;
 }
 
+std::string luks_slot_text(const LuksInfo& info, std::size_t number) {
+  const LuksSlotInfo& slot = info.slots[number];
+  std::string text =
+      fmt::format("        [{}]:\n            active: {}\n", number, word(slot.active));
+  if (slot.active) text += fmt::format("            iters: {}\n", slot.iterations);
+  if (info.version == 1) text += fmt::format("            key offset: {}\n", slot.key_offset);
+  if (slot.active && info.version == 1) {
+    text += fmt::format("            stripes: {}\n", slot.stripes);
+  }
+  if (!slot.pbkdf.empty()) text += fmt::format("            pbkdf: {}\n", slot.pbkdf);
+  if (slot.memory_kib != 0) text += fmt::format("            memory: {} KiB\n", slot.memory_kib);
+  return text;
+}
+
+// qemu-img's for version 1; more, and less, for version 2, which it can't read.
+std::string luks_text(const LuksInfo& info) {
+  std::string text = "Format specific information:\n";
+  if (info.version != 1) text += fmt::format("    version: {}\n", info.version);
+  text += fmt::format("    ivgen alg: {}\n", info.iv_generator);
+  if (!info.hash.empty()) text += fmt::format("    hash alg: {}\n", info.hash);
+  text += fmt::format("    cipher alg: {}\n    uuid: {}\n", info.cipher, info.uuid);
+  if (info.iv_hash) text += fmt::format("    ivgen hash alg: {}\n", *info.iv_hash);
+  text += fmt::format("    cipher mode: {}\n    slots:\n", info.mode);
+  for (std::size_t i = 0; i < info.slots.size(); ++i) text += luks_slot_text(info, i);
+  text += fmt::format("    payload offset: {}\n", info.payload_offset);
+  if (info.version == 1)
+    text += fmt::format("    master key iters: {}\n", info.master_key_iterations);
+  if (info.version != 1) text += fmt::format("    sector size: {}\n", info.sector_size);
+  return text;
+}
+
+ordered_json to_json(const LuksInfo& info, const LuksSlotInfo& slot) {
+  ordered_json json;
+  json["active"] = slot.active;
+  if (slot.active) json["iters"] = slot.iterations;
+  if (info.version == 1) json["key-offset"] = slot.key_offset;
+  if (slot.active && info.version == 1) json["stripes"] = slot.stripes;
+  if (!slot.pbkdf.empty()) json["pbkdf"] = slot.pbkdf;
+  if (slot.memory_kib != 0) json["memory-kib"] = slot.memory_kib;
+  return json;
+}
+
+ordered_json to_json(const LuksInfo& info) {
+  ordered_json data;
+  if (info.version != 1) data["version"] = info.version;
+  data["ivgen-alg"] = info.iv_generator;
+  if (!info.hash.empty()) data["hash-alg"] = info.hash;
+  data["cipher-alg"] = info.cipher;
+  data["uuid"] = info.uuid;
+  if (info.iv_hash) data["ivgen-hash-alg"] = *info.iv_hash;
+  data["cipher-mode"] = info.mode;
+  data["slots"] = ordered_json::array();
+  for (const LuksSlotInfo& slot : info.slots) data["slots"].push_back(to_json(info, slot));
+  data["payload-offset"] = info.payload_offset;
+  if (info.version == 1) data["master-key-iters"] = info.master_key_iterations;
+  if (info.version != 1) data["sector-size"] = info.sector_size;
+  ordered_json json;
+  json["type"] = "luks";
+  json["data"] = std::move(data);
+  return json;
+}
+
 ordered_json to_json(const SnapshotInfo& snapshot) {
   ordered_json json;
   if (snapshot.icount) json["icount"] = *snapshot.icount;
@@ -122,6 +184,8 @@ ordered_json to_json(const ToldImage& image) {
   json["format"] = info.format;
   if (info.actual_size) json["actual-size"] = *info.actual_size;
   if (info.qcow2) json["format-specific"] = to_json(*info.qcow2);
+  if (image.luks) json["format-specific"] = to_json(*image.luks);
+  if (image.luks) json["encrypted"] = true;  // qemu-img's order has no reason
   if (info.full_backing_file) json["full-backing-filename"] = *info.full_backing_file;
   if (info.backing_file) json["backing-filename"] = *info.backing_file;
   json["dirty-flag"] = info.dirty;
@@ -172,6 +236,7 @@ std::string info_text(const ToldImage& image) {
   }
   if (image.limits) text += limits_text(*image.limits);
   if (!info.snapshots.empty()) text += "Snapshot list:\n" + snapshot_list(info.snapshots);
+  if (image.luks) return text + luks_text(*image.luks);
   return text + format_specific_text(info);
 }
 

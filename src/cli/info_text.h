@@ -7,12 +7,14 @@
 
 #include "formats/block_limits.h"
 #include "formats/image_info.h"
+#include "formats/luks/luks_info.h"
 
 namespace platter::cli {
 
-/// An image, and what `--limits` asks for.
+/// An image, what its header tells if it is a LUKS image, and what `--limits` asks for.
 struct ToldImage {
   ImageInfo info;
+  std::optional<LuksInfo> luks = std::nullopt;
   std::optional<BlockLimits> limits;
 };
 

@@ -62,8 +62,9 @@ std::string option_tag(const Option& option) {
 std::string create_options_section(const Verb& verb) {
   for (const Option& option : verb.options) {
     if (option_values(option.argument).kind != ValueKind::create_options) continue;
-    const CreateOptionValues known = verb.name == "amend" ? CreateOptionValues::of_amendment()
-                                                          : CreateOptionValues::of_format("qcow2");
+    const CreateOptionValues known = verb.name == "amend"
+                                         ? CreateOptionValues::of_amendment("qcow2")
+                                         : CreateOptionValues::of_format("qcow2");
     std::string section = fmt::format(".SH OPTIONS OF QCOW2 IMAGES\nFor {}.\n", option_tag(option));
     for (const CreateOptionType& type : known.types()) {
       section += tagged(bold(type.name), type.help);

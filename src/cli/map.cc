@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "crypto/cipher_file.h"
 #include "src/cli/image_arguments.h"
 #include "src/cli/size.h"
 #include "src/cli/verb.h"
@@ -42,7 +43,8 @@ Entry entry_of(const Mapping& mapping) {
   entry.zero = !entry.data;
   entry.data = entry.data || mapping.hole_of_data;
   entry.depth = mapping.depth;
-  if (mapping.file != nullptr) {
+  // What is decrypted on the way lies nowhere as it is.
+  if (mapping.file != nullptr && dynamic_cast<const CipherFile*>(mapping.file) == nullptr) {
     entry.offset = mapping.file_offset;
     entry.filename = mapping.file->name();
   }

@@ -95,6 +95,16 @@ Result<qcow2::CreateOptions> measured_options(const CreateOptionValues& values) 
   return options;
 }
 
+// What lies before the payload, which is as large as the disk.
+Result<std::uint64_t> luks_header_size(const Context& context, const CreateOptionValues& values) {
+  const Result<LuksCreateOptions> options =
+      luks_options_of(values, *context.images().policy.secrets);
+  if (!options) return fail(options.error().clone());
+  const Result<luks::Luks1Header> header = luks::plan_luks1(options->header);
+  if (!header) return fail(header.error().clone());
+  return header->payload_offset();
+}
+
 Task<Measurement> measure_named(Context& context, const Request& request,
                                 qcow2::CreateOptions options) {
   const OpenedImage opened = co_await open_given(context, request.filename, request.open);
@@ -139,11 +149,23 @@ Result<Measurement> measure(Context& context, const Arguments& arguments, const 
     if (!meant) return fail(std::move(meant.error()));
     options = *std::move(meant);
   }
+  std::uint64_t header_size = 0;
+  if (request.format == "luks") {
+    const Result<std::uint64_t> size = luks_header_size(context, values);
+    if (!size) return fail(size.error().clone());
+    header_size = *size;
+  }
+  Result<Measurement> measured;
   if (request.size) {
     options.size = *request.size;
-    return measure_empty(request.format, options);
+    measured = measure_empty(request.format, options);
+  } else {
+    measured = context.run(measure_named(context, request, std::move(options)));
   }
-  return context.run(measure_named(context, request, std::move(options)));
+  if (!measured) return measured;
+  measured->required += header_size;
+  measured->fully_allocated += header_size;
+  return measured;
 }
 
 int run(Context& context, const Arguments& arguments) {

@@ -233,7 +233,7 @@ Result<SecretObject> make_secret(BlockOptions pairs, Objects& others) {
     const auto bytes = std::as_bytes(std::span(*words->data));
     secret.data.assign(bytes.begin(), bytes.end());
   }
-  if (words->base64 || words->keyid) {
+  if (words->base64) {
     Result<std::vector<std::byte>> decoded = decode_base64(secret.data);
     if (!decoded) return fail(std::move(decoded.error()));
     ::explicit_bzero(secret.data.data(), secret.data.size());

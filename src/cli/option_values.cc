@@ -6,7 +6,7 @@
 namespace platter::cli {
 namespace {
 
-constexpr std::string_view kFormats[] = {"raw", "qcow2"};
+constexpr std::string_view kFormats[] = {"raw", "qcow2", "luks"};
 constexpr std::string_view kCacheModes[] = {"none", "writeback", "writethrough", "directsync",
                                             "unsafe"};
 constexpr std::string_view kOutputs[] = {"human", "json"};

@@ -9,7 +9,7 @@
 namespace platter {
 
 Result<void> check_amendable(std::string_view format) {
-  if (format == "qcow2") return {};
+  if (format == "qcow2" || format == "luks") return {};
   return fail(ErrorKind::unsupported,
               fmt::format("Format driver '{}' does not support option amendment", format));
 }

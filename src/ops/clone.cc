@@ -97,6 +97,9 @@ Task<void> Cloning::open_source() {
   file_ = dynamic_cast<DirectFile*>(opened.file.get());
   if (file_ == nullptr) co_await fail(ErrorKind::unsupported, "only whole files can be cloned");
   file_size_ = co_await file_->size();
+  if (format_ == "luks") {
+    co_await fail(ErrorKind::unsupported, "a copy would have the keys of this LUKS image");
+  }
   if (format_ == "qcow2") header_ = co_await qcow2::read_header(*file_);
   bytes_ = co_await RawImage::open(std::move(opened.file), options_.source);
   virtual_size_ = header_ ? header_->size : bytes_->virtual_size();

@@ -9,6 +9,7 @@
 #include "io/bytes.h"
 #include "src/ops/backing.h"
 #include "src/ops/concat_image.h"
+#include "src/ops/luks_target.h"
 #include "src/ops/pipe_copy.h"
 #include "src/ops/qcow2_target.h"
 #include "src/ops/snapshot.h"
@@ -45,6 +46,7 @@ class Conversion {
   Task<ConvertResult> into_created();
   Task<ConvertResult> into_raw();
   Task<ConvertResult> into_qcow2();
+  Task<ConvertResult> into_luks();
   Task<std::unique_ptr<Image>> open_target_backing();
   Task<bool> try_reflink(DirectFile& file);
   bool may_reflink() const;
@@ -79,8 +81,12 @@ Task<ConvertResult> Conversion::run() {
 
 Task<CopyStats> Conversion::to_pipe() {
   PipeWriter& target = *options_.target_pipe;
-  if (options_.target_format == "raw") return copy_to_pipe(*source_, target, options_.copy);
-  return copy_to_pipe_as_qcow2(*source_, target, options_.qcow2, options_.copy);
+  if (options_.target_format == "luks") {
+    co_return fail(ErrorKind::unsupported, "A LUKS image can't be written to a pipe");
+  }
+  if (options_.target_format == "raw")
+    co_return co_await copy_to_pipe(*source_, target, options_.copy);
+  co_return co_await copy_to_pipe_as_qcow2(*source_, target, options_.qcow2, options_.copy);
 }
 
 Task<CopyStats> Conversion::take_from_pipe(Image& target, bool may_grow) {
@@ -106,6 +112,9 @@ Task<ConvertResult> Conversion::from_pipe() {
     co_return result;
   }
   co_await plain_path(options_.target);
+  if (options_.target_format == "luks") {
+    co_return fail(ErrorKind::unsupported, "A LUKS image can't be made from a pipe");
+  }
   if (options_.target_format == "qcow2") {
     const CreateOptions create = create_options(/*size=*/0);
     Qcow2Target target(create, options_.target_cache, options_.target_durability);
@@ -220,6 +229,7 @@ Task<ConvertResult> Conversion::into_created() {
     co_return fail(no_bitmaps_in(options_.target_format));
   }
   if (qcow2) co_return co_await into_qcow2();
+  if (options_.target_format == "luks") co_return co_await into_luks();
   if (options_.target_format != "raw") {
     co_return fail(ErrorKind::unknown_format, "Unknown file format");
   }
@@ -247,6 +257,7 @@ CreateOptions Conversion::create_options(std::uint64_t size) const {
           .preallocation = options_.preallocation,
           .attributes = options_.attributes,
           .qcow2 = options_.qcow2,
+          .luks = options_.luks,
           .sources = source_ids_,
           .memory_max = options_.policy.memory_max,
           .lookup = options_.target_lookup,
@@ -271,6 +282,20 @@ Task<ConvertResult> Conversion::into_qcow2() {
   result.stats = co_await copy_image(*source_, *image, std::move(copy));
   if (bitmaps_) co_await copy_bitmaps(*bitmaps_, *image, options_.bitmaps);
   co_await image->finish();
+  co_await target.complete();
+  co_await image->close();
+  co_return result;
+}
+
+// All of it is written: a hole would read as noise.
+Task<ConvertResult> Conversion::into_luks() {
+  const CreateOptions create = create_options(source_->virtual_size());
+  LuksTarget target(create, options_.target_cache, options_.target_durability);
+  co_await in_context(target.begin(), create_context());
+  const std::unique_ptr<Image> image = co_await target.open();
+  CopyOptions copy = options_.copy;
+  copy.target_is_zero = false;
+  ConvertResult result{.stats = co_await copy_image(*source_, *image, std::move(copy))};
   co_await target.complete();
   co_await image->close();
   co_return result;

@@ -16,6 +16,7 @@
 #include "io/pipe.h"
 #include "src/ops/copy_bitmaps.h"
 #include "src/ops/copy_engine.h"
+#include "src/ops/create.h"
 #include "src/ops/progress.h"
 #include "src/ops/window_image.h"
 
@@ -53,6 +54,8 @@ struct ConvertOptions {
   /// With a new qcow2 target: all but what is said elsewhere here, and the size. A backing file
   /// must hold what the source's own backing file holds: what the source leaves to it is not copied.
   qcow2::CreateOptions qcow2;
+  /// With a new luks target.
+  LuksCreateOptions luks{};
   /// Write what gets smaller in compressed form.
   bool compress = false;
 

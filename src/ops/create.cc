@@ -1,6 +1,7 @@
 #include "src/ops/create.h"
 
 #include "formats/raw/raw_create.h"
+#include "src/ops/luks_target.h"
 #include "src/ops/qcow2_target.h"
 #include "src/ops/target.h"
 
@@ -23,6 +24,13 @@ Task<void> create_raw_image(const CreateOptions& options) {
 Task<void> create_image(CreateOptions options) {
   if (options.format == "raw") {
     co_await create_raw_image(options);
+    co_return;
+  }
+  if (options.format == "luks") {
+    LuksTarget target(options, CacheUse::direct_if_possible, Durability::on_flush);
+    co_await target.begin();
+    co_await target.complete();
+    co_await target.close();
     co_return;
   }
   if (options.format != "qcow2") {

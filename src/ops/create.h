@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "crypto/secret.h"
 #include "formats/image.h"
+#include "formats/luks/luks1_create.h"
 #include "formats/open_policy.h"
 #include "formats/qcow2/create_options.h"
 #include "io/cancel.h"
@@ -15,15 +18,23 @@
 
 namespace platter {
 
+/// A new LUKS image.
+struct LuksCreateOptions {
+  luks::Luks1CreateOptions header;
+  std::shared_ptr<const Secret> passphrase;
+};
+
 struct CreateOptions {
   std::string filename;
-  std::string format = "raw";  ///< or qcow2
+  std::string format = "raw";  ///< or qcow2, luks
   std::uint64_t size = 0;      ///< bytes
   Preallocation preallocation = Preallocation::off;
   FileAttributes attributes;
   /// With format qcow2: all but size, preallocation, in_place and cancel, which are those here. The
   /// data file it names is made, too; a relative name means one in the current folder.
   qcow2::CreateOptions qcow2;
+  /// With format luks.
+  LuksCreateOptions luks{};
   /// The image's backing chain: files that are not to be overwritten.
   std::vector<FileId> sources;
   /// Bytes of metadata that it may hold in memory while it is filled.

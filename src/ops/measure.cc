@@ -36,7 +36,7 @@ Task<std::uint64_t> clusters_with_data(Image& source, std::uint64_t cluster_size
 }  // namespace
 
 Result<Measurement> measure_empty(const std::string& format, const qcow2::CreateOptions& options) {
-  if (format == "raw") {
+  if (format != "qcow2") {
     const std::uint64_t size = align_up(options.size, kSectorSize);
     return Measurement{.required = size, .fully_allocated = size, .bitmaps = std::nullopt};
   }
@@ -54,7 +54,7 @@ Result<Measurement> measure_empty(const std::string& format, const qcow2::Create
 Task<Measurement> measure_copy(Image& source, std::string format, qcow2::CreateOptions options,
                                const CancelToken* cancel) {
   options.size = source.virtual_size();
-  if (format == "raw") {
+  if (format != "qcow2") {
     co_return Measurement{.required = options.size, .fully_allocated = options.size};
   }
   co_await qcow2::measure(options, 0);  // before all of the source is looked at

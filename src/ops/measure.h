@@ -19,7 +19,7 @@ struct Measurement {
   std::optional<std::uint64_t> bitmaps;  ///< that the source's bitmaps would take on top of that
 };
 
-/// Of an empty disk of options.size. `format`: raw or qcow2. Errors: as qcow2::check(); too_large.
+/// Of an empty disk of options.size. `format`: raw, qcow2, or luks: without its header. Errors: as qcow2::check(); too_large.
 Result<Measurement> measure_empty(const std::string& format, const qcow2::CreateOptions& options);
 
 /// Of all that `source` shows, its backing chain included; options.size does not matter. With a backing

@@ -41,7 +41,7 @@ UNIQUE = [
 SEVERAL = [
     ("platter co", {"commit", "compare", "convert"}),
     ("platter info --output=", {"human", "json"}),
-    ("platter create -f ", {"raw", "qcow2"}),
+    ("platter create -f ", {"raw", "qcow2", "luks"}),
     ("platter check -r ", {"leaks", "all"}),
     ("platter bench -c ", set()),
 ]

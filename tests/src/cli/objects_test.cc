@@ -35,8 +35,8 @@ TEST(Objects, ASecretOnTheCommandLineIsWarnedAbout) {
 
 TEST(Objects, AnEncryptedSecretKeepsItsKeyAndVector) {
   const std::string key(32, 'k');
-  const Result<Objects> objects =
-      make_objects({"secret,id=k,data=" + key, "secret,id=a,keyid=k,iv=AAAA,data=aGk="});
+  const Result<Objects> objects = make_objects(
+      {"secret,id=k,data=" + key, "secret,id=a,keyid=k,iv=AAAA,format=base64,data=aGk="});
   ASSERT_TRUE(objects) << objects.error().message();
   EXPECT_EQ(objects->secrets[1].keyid, "k");
   EXPECT_EQ(objects->secrets[1].iv, "AAAA");
