@@ -214,9 +214,9 @@ int run(Context& context, const Arguments& arguments) {
 
 constexpr Example kExamples[] = {
     {"amend -o compat=1.1 disk.qcow2", "raise an image of version 2 to version 3"},
-    {"amend --object secret,id=s,file=old --object secret,id=n,file=new -o "
-     "state=active,new-secret=n --image-opts driver=luks,file.filename=disk.luks,key-secret=s",
-     "add a passphrase to an encrypted image"},
+    {"amend --object secret,id=s,file=key -o state=inactive,keyslot=1 --image-opts "
+     "key-secret=s,file.filename=d.luks",
+     "erase a passphrase of an encrypted image"},
     {"amend -o help -f qcow2", "list what can be changed"},
 };
 

@@ -127,8 +127,10 @@ Task<bool> VolumeDisks::check_space(const VolumeDiskRequest& request,
   std::uint64_t promised = volume_size;
   std::uint64_t has = 0;
   for (const VolumeInfo& volume : co_await group_.volumes()) {
-    if (volume.kind == platter::VolumeKind::thin_pool && volume.name == request.pool) has = volume.size;
-    if (volume.kind == platter::VolumeKind::thin && volume.pool == request.pool) promised += volume.size;
+    if (volume.kind == platter::VolumeKind::thin_pool && volume.name == request.pool)
+      has = volume.size;
+    if (volume.kind == platter::VolumeKind::thin && volume.pool == request.pool)
+      promised += volume.size;
   }
   co_return promised > has;
 }

@@ -30,7 +30,7 @@ struct VolumeDiskRequest {
   std::string volume;      ///< its name
   std::uint64_t size = 0;  ///< bytes that a guest sees, at least; rounded up to whole extents
   platter::VolumeKind kind = platter::VolumeKind::linear;  ///< or thin
-  std::string pool{};                    ///< of a thin one
+  std::string pool{};                                      ///< of a thin one
   std::optional<VolumeEncryption> encryption{};
   /// Writes the disk's contents onto the block device of that path, of which no more than the first
   /// `size` bytes need to be written: the others are zeroes already, unless the disk is encrypted.
