@@ -67,8 +67,13 @@ class BackendTest : public testing::Test {
   std::unique_ptr<ImageBackend> flat() { return FlatBackend::open(config_).value(); }
   static DiskRequest request(TemplateSource* source, std::optional<std::uint64_t> size,
                              const std::string& disk = "disk") {
-    DiskRequest made{.name = DiskName::parse(kInstance, disk).value(), .size = size};
-    made.base = BaseRequest{.name = "base", .source = source};
+    BaseRequest base;
+    base.name = "base";
+    base.source = source;
+    DiskRequest made;
+    made.name = DiskName::parse(kInstance, disk).value();
+    made.base = std::move(base);
+    made.size = size;
     return made;
   }
   DiskReport provision(ImageBackend& backend, DiskRequest wanted) {
@@ -96,7 +101,10 @@ class BackendTest : public testing::Test {
   Bytes qcow2_bytes(std::uint64_t size, std::uint64_t cluster_size,
                     std::optional<std::string> backing = std::nullopt) {
     const TempDir folder;
-    CreateOptions options{.filename = folder / "image", .format = "qcow2", .size = size};
+    CreateOptions options;
+    options.filename = folder / "image";
+    options.format = "qcow2";
+    options.size = size;
     options.qcow2.cluster_size = cluster_size;
     options.qcow2.backing_file = backing;
     if (backing) options.qcow2.backing_format = "raw";
