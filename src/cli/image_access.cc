@@ -44,6 +44,7 @@ Result<ImageAccess> parse_image_access(const Arguments& arguments) {
   Result<Objects> objects = make_objects(arguments.values("object"));
   if (!objects) return fail(std::move(objects.error()));
   access.objects = *std::move(objects);
+  access.policy.secrets = access.objects.secrets.get();
   access.by_options = arguments.has("image-opts");
   OpenPolicy& policy = access.policy;
   policy.follow_references = !arguments.has("no-backing");

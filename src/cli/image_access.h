@@ -28,7 +28,7 @@ inline constexpr Option kImageOptsOption[] = {
 struct ImageAccess {
   /// --image-opts
   bool by_options = false;
-  /// --object; what they are for, encrypted images, is not there yet.
+  /// --object; the policy, and copies of it that do not outlive this, give images what they ask for.
   Objects objects;
   /// What the user names is theirs to open, and what it stands on follows.
   OpenPolicy policy{.formats = {}, .follow_references = true, .reference_folders = {}};

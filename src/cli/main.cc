@@ -18,7 +18,6 @@
 #include "src/cli/generate.h"
 #include "src/cli/help.h"
 #include "src/cli/nearest.h"
-#include "src/cli/secret_objects.h"
 #include "src/cli/verb.h"
 
 namespace platter::cli {
@@ -53,9 +52,6 @@ std::string suggest_option(const Context& context, std::string_view word, const 
 int run_with_images(Context& context, const Verb& verb, const Arguments& arguments) {
   Result<ImageAccess> images = parse_image_access(arguments);
   if (!images) return context.fail_with(images.error(), verb.object_exit);
-  const auto secrets = make_secret_store(images->objects);
-  if (!secrets) return context.fail_with(secrets.error(), verb.object_exit);
-  images->policy.secrets = secrets->get();  // of the copies, too, none of which outlives the verb
   for (const std::string& warning : images->objects.warnings) context.warning(warning);
   context.set_images(*std::move(images));
   return verb.run(context, arguments);

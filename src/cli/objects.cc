@@ -1,26 +1,28 @@
 #include "src/cli/objects.h"
 
 #include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "crypto/key_file.h"
 #include "formats/json_reader.h"
 #include "formats/option_value.h"
 #include "io/bytes.h"
 #include "io/unique_fd.h"
+#include "src/cli/secret_coding.h"
 
 namespace platter::cli {
 namespace {
 
 constexpr std::size_t kFileMax = 1 * kMiB;
-constexpr std::size_t kKeySize = 32;  // bytes: AES-256
 
 // Types that QEMU has objects of, and platter has no use for.
 constexpr std::array<std::string_view, 43> kOtherTypes = {
@@ -110,52 +112,17 @@ Result<std::optional<std::string>> take_string(BlockOptions& pairs, std::string_
   return wrong(fmt::format("Invalid parameter type for '{}', expected: string", name));
 }
 
-Result<std::vector<std::byte>> read_secret_file(const std::string& name) {
-  const auto failed = [&](int os_error) {
-    return fail(kind_of_errno(os_error), fmt::format("Unable to read {}: Failed to open file "
-                                                     "\u201c{}\u201d: {}",
-                                                     name, name, errno_text(os_error)));
-  };
+Result<Secret> read_file(const std::string& name) {
   const UniqueFd fd(::open(name.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return failed(errno);
-  std::vector<std::byte> bytes(kFileMax + 1);
-  std::size_t size = 0;
-  while (size < bytes.size()) {
-    const ssize_t count = ::read(fd.get(), bytes.data() + size, bytes.size() - size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return failed(errno);
-    if (count == 0) break;
-    size += static_cast<std::size_t>(count);
+  if (!fd) {
+    return fail(kind_of_errno(errno), fmt::format("Unable to read {}: Failed to open file "
+                                                  "\u201c{}\u201d: {}",
+                                                  name, name, errno_text(errno)));
   }
-  std::vector<std::byte> secret(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-  ::explicit_bzero(bytes.data(), bytes.size());
-  if (size > kFileMax) {
-    return fail(ErrorKind::too_large,
-                fmt::format("Unable to read {}: more than {} bytes", name, kFileMax));
-  }
-  return secret;
-}
-
-// As QEMU: what is no letter of the alphabet is an error, line ends are passed over, and what is left over
-// at the end is dropped.
-Result<std::vector<std::byte>> decode_base64(std::span<const std::byte> text) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::vector<std::byte> bytes;
-  std::uint32_t bits = 0;
-  unsigned count = 0;
-  for (const std::byte byte : text) {
-    const char letter = static_cast<char>(byte);
-    if (letter == '\n' || letter == '\r' || letter == '=') continue;
-    const std::size_t value = kAlphabet.find(letter);
-    if (value == std::string_view::npos) return wrong("Base64 data contains invalid characters");
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    bytes.push_back(static_cast<std::byte>(bits >> count));
-  }
-  return bytes;
+  Result<Secret> secret = read_secret(fd.get(), name, kFileMax);
+  if (secret || secret.error().kind() != ErrorKind::too_large) return secret;
+  return fail(ErrorKind::too_large,
+              fmt::format("Unable to read {}: more than {} bytes", name, kFileMax));
 }
 
 // What a definition says of a secret, in QEMU's types.
@@ -194,66 +161,58 @@ Result<SecretWords> take_words(BlockOptions& pairs) {
   return words;
 }
 
-Result<void> check_words(const SecretWords& words, const Objects& others) {
-  const auto has = [&](const std::string& id) {
-    return std::ranges::find(others.secrets, id, &SecretObject::id) != others.secrets.end();
-  };
+Result<void> check_words(const SecretWords& words, const SecretStore& others) {
   if (Result<void> good = check_identifier(words.id, "id"); !good) return good;
-  if (has(words.id)) {
+  if (others.has(words.id)) {
     return wrong(fmt::format("attempt to add duplicate property '{}' to object (type 'container')",
                              words.id));
   }
   if (words.data && words.file) return wrong("'file' and 'data' are mutually exclusive");
   if (!words.data && !words.file) return wrong("Either 'file' or 'data' must be provided");
-  if (!words.keyid) return {};
-  const auto key = std::ranges::find(others.secrets, *words.keyid, &SecretObject::id);
-  if (key == others.secrets.end()) {
-    return wrong(fmt::format("No secret with id '{}'", *words.keyid));
-  }
-  if (key->data.size() != kKeySize) {
-    return wrong(fmt::format("Key should be {} bytes in length", kKeySize));
-  }
-  if (!words.iv) return wrong("IV is required to decrypt secret");
   return {};
 }
 
-Result<SecretObject> make_secret(BlockOptions pairs, Objects& others) {
+// With the key that an earlier definition gave.
+Result<Secret> decrypt_with(const SecretWords& words, const Secret& coded,
+                            const SecretStore& others) {
+  const Result<Secret> key = others.get(*words.keyid);
+  if (!key) return fail(key.error().clone());
+  if (key->size() != kSecretKeySize) {
+    return wrong(fmt::format("Key should be {} bytes in length", kSecretKeySize));
+  }
+  if (!words.iv) return wrong("IV is required to decrypt secret");
+  return decrypt_secret({.bytes = coded.view(),
+                         .base64 = words.base64,
+                         .iv_base64 = std::as_bytes(std::span(*words.iv))},
+                        *key);
+}
+
+Result<Secret> make_secret(const SecretWords& words, const SecretStore& others) {
+  Result<Secret> given =
+      words.file ? read_file(*words.file) : Secret::copy_of(std::as_bytes(std::span(*words.data)));
+  if (!given) return given;
+  if (words.keyid) return decrypt_with(words, *given, others);
+  return words.base64 ? decode_base64(given->view()) : std::move(given);
+}
+
+Result<void> add_secret(BlockOptions pairs, Objects& objects) {
   const Result<SecretWords> words = take_words(pairs);
   if (!words) return fail(words.error().clone());
-  if (auto good = check_words(*words, others); !good) return fail(std::move(good.error()));
-  SecretObject secret;
-  secret.id = words->id;
-  secret.keyid = words->keyid;
-  secret.iv = words->iv;
-  if (words->file) {
-    Result<std::vector<std::byte>> bytes = read_secret_file(*words->file);
-    if (!bytes) return fail(std::move(bytes.error()));
-    secret.data = *std::move(bytes);
-  } else {
-    const auto bytes = std::as_bytes(std::span(*words->data));
-    secret.data.assign(bytes.begin(), bytes.end());
-  }
-  if (words->base64) {
-    Result<std::vector<std::byte>> decoded = decode_base64(secret.data);
-    if (!decoded) return fail(std::move(decoded.error()));
-    ::explicit_bzero(secret.data.data(), secret.data.size());
-    secret.data = *std::move(decoded);
-  }
+  if (auto good = check_words(*words, *objects.secrets); !good) return good;
+  Result<Secret> secret = make_secret(*words, *objects.secrets);
+  if (!secret) return fail(std::move(secret.error()));
+  objects.secrets->put(words->id, *std::move(secret));
   if (words->data && !words->keyid) {
-    others.warnings.push_back(fmt::format(
-        "secret '{}': data= shows to everyone who can list processes; file= does not", secret.id));
+    objects.warnings.push_back(fmt::format(
+        "secret '{}': data= shows to everyone who can list processes; file= does not", words->id));
   }
-  return secret;
+  return {};
 }
 
 }  // namespace
 
-SecretObject::~SecretObject() {
-  if (!data.empty()) ::explicit_bzero(data.data(), data.size());
-}
-
 Result<Objects> make_objects(const std::vector<std::string>& definitions) {
-  Objects objects;
+  Objects objects{.secrets = std::make_unique<SecretStore>(), .warnings = {}};
   for (const std::string& definition : definitions) {
     Result<BlockOptions> pairs = read_definition(definition);
     if (!pairs) return fail(std::move(pairs.error()));
@@ -266,9 +225,9 @@ Result<Objects> make_objects(const std::vector<std::string>& definitions) {
     if (**type != "secret") {
       return wrong(fmt::format("Parameter 'qom-type' does not accept value '{}'", **type));
     }
-    Result<SecretObject> secret = make_secret(*std::move(pairs), objects);
-    if (!secret) return fail(std::move(secret.error()));
-    objects.secrets.push_back(*std::move(secret));
+    if (auto added = add_secret(*std::move(pairs), objects); !added) {
+      return fail(std::move(added.error()));
+    }
   }
   return objects;
 }
