@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -134,8 +133,9 @@ Task<std::uint32_t> slot_iterations(const Luks1Header& header, std::uint32_t tim
   auto work = [&] { return pbkdf2_iterations_per_second(hash, size); };
   const std::uint64_t each_second = co_await co_await Ring::current().offload(work);
   const std::uint64_t wanted = each_second * time_ms / 1000;
-  co_return static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(wanted, kIterationsMin, std::numeric_limits<std::uint32_t>::max()));
+  // A slot that asks for more would not be opened here.
+  constexpr std::uint64_t kMax = KeyCostLimits{}.pbkdf2_iterations_max;
+  co_return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(wanted, kIterationsMin, kMax));
 }
 
 Task<void> write_header(HeaderPlace place, const Luks1Header& header) {

@@ -37,7 +37,8 @@ Task<std::optional<Secret>> unlock_slot(HeaderPlace place, const Luks1Header& he
                                         unsigned number, Passphrase passphrase,
                                         KeyCostLimits limits);
 
-/// How much work a guess at a new slot's passphrase is to be: measured. At least 1000.
+/// How much work a guess at a new slot's passphrase is to be: measured. At least 1000, at most what
+/// KeyCostLimits allow by default.
 Task<std::uint32_t> slot_iterations(const Luks1Header& header, std::uint32_t time_ms);
 
 /// Puts the master key into a slot: first its material, durably, then the header, durably.

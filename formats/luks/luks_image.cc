@@ -248,13 +248,16 @@ Task<void> LuksImage::resize(std::uint64_t size, ResizeOptions options) {
   co_await check_writable();
   co_await check_unlocked();
   if (fixed_size_) co_await fail(ErrorKind::unsupported, "The LUKS2 payload has a fixed size");
-  if (!in_bounds(info_.payload_offset, size, align_down(kMaxFileSize, kSectorSize))) {
+  constexpr std::uint64_t kMax = align_down(kMaxFileSize, kSectorSize);
+  if (!in_bounds(info_.payload_offset, size, kMax - info_.sector_size)) {
     co_await fail(ErrorKind::too_large,
                   fmt::format("'{}': {} bytes are more than any image can have", filename_, size));
   }
+  // A LUKS2 payload has whole sectors alone; QEMU lets a LUKS1 file end within one.
+  if (info_.version != 1) size = align_up(size, info_.sector_size);
   const std::uint64_t before = co_await files_.payload->size();
   co_await resize_raw(*files_.payload, before, info_.payload_offset + size, options);
-  virtual_size_ = align_up(size, info_.version == 1 ? kSectorSize : info_.sector_size);
+  virtual_size_ = align_up(size, kSectorSize);
 }
 
 Task<void> LuksImage::amend(LuksAmendOptions options) {

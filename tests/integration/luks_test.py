@@ -132,6 +132,12 @@ def test_cryptsetup_reads_its_passphrase_and_platter_its_data(cleanup):
         if kind == "luks1":
             qemu_img("convert", *PASS, "--image-opts", node(image), "-O", "raw", f"{folder}/back2")
             assert same(plain, f"{folder}/back2")
+        # To a size that larger sectors do not divide: what resize says is what the next one finds.
+        call("resize", "-q", "--shrink", *PASS, "--image-opts", node(image), str(MIB + 512))
+        found = json.loads(call("info", "--output=json", image).stdout)
+        sector = found["format-specific"]["data"].get("sector-size", 512)
+        assert found["virtual-size"] == MIB + sector, (kind, more, found)
+        assert sector == 4096 or not more, found
         os.unlink(image)
 
 

@@ -161,6 +161,14 @@ TEST_F(LuksImageTest, AHeaderMayNotCostWhatItLikes) {
             ErrorKind::too_large);
 }
 
+TEST_F(LuksImageTest, ANewSlotAsksForNoMoreThanIsOpenedHere) {
+  const Luks1Header header = plan_luks1(small()).value();
+  constexpr std::uint32_t kMonth_ms = 30U * 24 * 3600 * 1000;
+  EXPECT_EQ(ring_->run(slot_iterations(header, kMonth_ms)).value(),
+            KeyCostLimits{}.pbkdf2_iterations_max);
+  EXPECT_EQ(ring_->run(slot_iterations(header, 0)).value(), 1000U);
+}
+
 TEST_F(LuksImageTest, FilesThatEndTooSoonAreCorrupt) {
   auto file = make();
   const Luks1Header header = header_of(*file);
