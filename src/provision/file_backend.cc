@@ -7,16 +7,12 @@
 #include <fmt/format.h>
 
 #include "formats/open.h"
-#include "src/ops/convert.h"
 #include "src/provision/disk_info.h"
 #include "src/provision/image_files.h"
+#include "src/provision/instance_lock.h"
 
 namespace platter::provision {
 namespace {
-
-std::unexpected<Error> missing(const std::string& path) {
-  return fail(ErrorKind::not_found, fmt::format("There is no disk '{}'", path));
-}
 
 // Whether there is a disk of this name. Errors: wrong_type (something else).
 Result<bool> has_disk(const Folder& folder, const std::string& name) {
@@ -42,19 +38,7 @@ Result<std::string> FileBackend::path_of(const DiskName& name) const {
 Result<Folder> FileBackend::instance_folder(const DiskName& name) const {
   Result<Folder> folder = places_.root.folder(name.instance);
   if (folder || folder.error().kind() != ErrorKind::not_found) return folder;
-  return missing(places_.root.path_of(name.instance + "/" + name.disk));
-}
-
-Task<std::unique_ptr<NamedLock>> FileBackend::lock_instance(const DiskName& name,
-                                                            LockLedger& ledger,
-                                                            const CancelToken* cancel) const {
-  if (!places_.locks) {
-    co_return fail(ErrorKind::not_found,
-                   fmt::format("'{}' has no folder of locks", places_.root.path()));
-  }
-  const LockWait wait{.timeout = config_.limits.lock_wait, .cancel = cancel};
-  co_return co_await NamedLock::acquire(*places_.locks, instance_lock_name(name.instance),
-                                        LockRank::instance, ledger, wait, LockFile::goes);
+  return no_such_disk(places_.root.path_of(name.instance + "/" + name.disk));
 }
 
 Task<bool> FileBackend::exists(DiskName name) {
@@ -84,7 +68,7 @@ Task<std::string> FileBackend::format_in(const Folder& folder, std::string path)
 Task<DiskReport> FileBackend::provision(DiskRequest request) {
   DiskReport report{.path = co_await path_of(request.name)};
   LockLedger ledger;
-  const auto lock = co_await lock_instance(request.name, ledger, request.cancel);
+  const auto lock = co_await lock_instance(places_, config_, request.name, ledger, request.cancel);
   const std::string& instance = request.name.instance;
   const bool had_folder = (co_await places_.root.status(instance)).has_value();
   Result<void> done = fail(ErrorKind::io, "");
@@ -127,11 +111,13 @@ Task<void> FileBackend::create_in(const Folder& folder, DiskWork work) {
 Task<void> FileBackend::complete(const Folder& folder, DiskWork work) {
   DiskReport& report = work.report;
   co_await DiskInfo(folder).record(report.path, report.format);
-  const std::uint64_t size = work.request.size.value_or(0);
-  if (co_await grow_image(report.path, report.format, size, lookup(), work.request.cancel)) {
+  ImageInfo info = co_await look_at_image(report.path, report.format, lookup());
+  if (info.virtual_size < work.request.size.value_or(0)) {
+    co_await grow_image(report.path, report.format, *work.request.size, lookup(),
+                        work.request.cancel);
+    info = co_await look_at_image(report.path, report.format, lookup());
     report.grown = !report.created;
   }
-  const ImageInfo info = co_await look_at_image(report.path, report.format, lookup());
   report.virtual_size = info.virtual_size;
   report.backing_file = info.backing_file;
   report.backing_format = info.backing_format;
@@ -171,10 +157,10 @@ Task<DiskReport> FileBackend::plan(DiskRequest request) {
 
 Task<bool> FileBackend::grow(DiskName name, std::uint64_t size) {
   LockLedger ledger;
-  const auto lock = co_await lock_instance(name, ledger, nullptr);
+  const auto lock = co_await lock_instance(places_, config_, name, ledger, nullptr);
   const Folder folder = co_await instance_folder(name);
   const std::string path = co_await path_of(name);
-  if (!co_await has_disk(folder, name.disk)) co_return missing(path);
+  if (!co_await has_disk(folder, name.disk)) co_return no_such_disk(path);
   const std::string format = co_await format_in(folder, path);
   co_return co_await grow_image(path, format, size, lookup(), nullptr);
 }
@@ -189,27 +175,18 @@ Task<std::uint64_t> FileBackend::disk_size(DiskName name) {
 Task<std::string> FileBackend::resolve_format(DiskName name) {
   const Folder folder = co_await instance_folder(name);
   const std::string path = co_await path_of(name);
-  if (!co_await has_disk(folder, name.disk)) co_return missing(path);
+  if (!co_await has_disk(folder, name.disk)) co_return no_such_disk(path);
   const std::string recorded = co_await recorded_format(folder, path);
   if (!recorded.empty()) co_return recorded;
   LockLedger ledger;
-  const auto lock = co_await lock_instance(name, ledger, nullptr);
+  const auto lock = co_await lock_instance(places_, config_, name, ledger, nullptr);
   co_return co_await format_in(folder, path);
 }
 
 Task<void> FileBackend::extract(ExtractRequest request) {
   const std::string format = co_await resolve_format(request.name);
   const std::string path = co_await path_of(request.name);
-  ConvertOptions options;
-  options.sources.emplace_back(path);
-  options.source_format = format;
-  options.policy = policy_below(lookup());
-  options.target = std::move(request.target);
-  options.target_format = std::move(request.format);
-  options.compress = request.compress;
-  options.copy.cancel = request.cancel;
-  options.copy.progress = request.progress;
-  co_await convert(std::move(options));
+  co_await extract_image(path, format, policy_below(lookup()), std::move(request));
 }
 
 // Whoever uses it holds locks that do not allow this.
@@ -225,7 +202,7 @@ Task<bool> FileBackend::remove(DiskName name, const CancelToken* cancel) {
   if (!folder && folder.error().kind() == ErrorKind::not_found) co_return false;
   if (!folder) co_return fail(folder.error().clone());
   LockLedger ledger;
-  const auto lock = co_await lock_instance(name, ledger, cancel);
+  const auto lock = co_await lock_instance(places_, config_, name, ledger, cancel);
   const std::string path = co_await path_of(name);
   const bool there = co_await has_disk(*folder, name.disk);
   if (there) {

@@ -8,7 +8,6 @@
 #include "io/path_lookup.h"
 #include "src/provision/base_cache.h"
 #include "src/provision/image_backend.h"
-#include "src/provision/named_lock.h"
 #include "src/provision/places.h"
 
 namespace platter::provision {
@@ -49,8 +48,6 @@ class FileBackend : public ImageBackend {
   PathLookup lookup() const { return places_.root.lookup(); }
 
  private:
-  Task<std::unique_ptr<NamedLock>> lock_instance(const DiskName& name, LockLedger& ledger,
-                                                 const CancelToken* cancel) const;
   Result<Folder> instance_folder(const DiskName& name) const;
   Task<void> provision_in(const Folder& folder, DiskWork work);
   Task<void> create_in(const Folder& folder, DiskWork work);

@@ -12,4 +12,8 @@ Result<void> verify_base_size(std::uint64_t base_size, std::optional<std::uint64
                           base, base_size));
 }
 
+std::unexpected<Error> no_such_disk(const std::string& path) {
+  return fail(ErrorKind::not_found, fmt::format("There is no disk '{}'", path));
+}
+
 }  // namespace platter::provision

@@ -119,4 +119,7 @@ class ImageBackend {
 Result<void> verify_base_size(std::uint64_t base_size, std::optional<std::uint64_t> size,
                               const std::string& base);
 
+/// The error for a request that needs a disk.
+std::unexpected<Error> no_such_disk(const std::string& path);
+
 }  // namespace platter::provision

@@ -12,6 +12,7 @@
 #include "formats/open.h"
 #include "io/ring.h"
 #include "io/unique_fd.h"
+#include "src/ops/convert.h"
 
 namespace platter::provision {
 namespace {
@@ -73,6 +74,20 @@ Task<void> reserve_space(std::string path, std::uint64_t size, PathLookup lookup
   const int done =
       co_await Ring::current().fallocate(RingFile{.fd = fd.get()}, FALLOC_FL_KEEP_SIZE, 0, size);
   if (done < 0 && done != -EOPNOTSUPP) co_await fail_errno(-done, "reserve space for", path);
+}
+
+Task<void> extract_image(std::string path, std::string format, OpenPolicy policy,
+                         ExtractRequest request) {
+  ConvertOptions options;
+  options.sources.emplace_back(std::move(path));
+  options.source_format = std::move(format);
+  options.policy = std::move(policy);
+  options.target = std::move(request.target);
+  options.target_format = std::move(request.format);
+  options.compress = request.compress;
+  options.copy.cancel = request.cancel;
+  options.copy.progress = request.progress;
+  co_await convert(std::move(options));
 }
 
 }  // namespace platter::provision

@@ -9,6 +9,7 @@
 #include "io/cancel.h"
 #include "io/path_lookup.h"
 #include "io/task.h"
+#include "src/provision/image_backend.h"
 
 namespace platter::provision {
 
@@ -30,5 +31,10 @@ Task<bool> grow_image(std::string path, std::string format, std::uint64_t size, 
 /// Reserves space for all of a file of this many bytes without changing its size. Nothing happens where
 /// the filesystem can't. Errors: no_space, io.
 Task<void> reserve_space(std::string path, std::uint64_t size, PathLookup lookup);
+
+/// Writes what the image shows, with all that it stands on, into an image of the request's own.
+/// Errors: as convert().
+Task<void> extract_image(std::string path, std::string format, OpenPolicy policy,
+                         ExtractRequest request);
 
 }  // namespace platter::provision

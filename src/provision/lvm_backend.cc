@@ -9,16 +9,12 @@
 #include "formats/open.h"
 #include "io/bytes.h"
 #include "io/direct_file.h"
-#include "src/ops/convert.h"
 #include "src/ops/copy_engine.h"
 #include "src/provision/image_files.h"
+#include "src/provision/instance_lock.h"
 
 namespace platter::provision {
 namespace {
-
-std::unexpected<Error> missing(const std::string& path) {
-  return fail(ErrorKind::not_found, fmt::format("There is no disk '{}'", path));
-}
 
 constexpr std::size_t kKeyFileMax = 8 * kMiB;
 
@@ -100,17 +96,6 @@ Result<std::string> LvmBackend::path_of(const DiskName& name) const {
   return config_.encryption.enabled ? VolumeDisks::mapping_path(*volume) : group_.path_of(*volume);
 }
 
-Task<std::unique_ptr<NamedLock>> LvmBackend::lock_instance(const DiskName& name, LockLedger& ledger,
-                                                           const CancelToken* cancel) const {
-  if (!places_.locks) {
-    co_return fail(ErrorKind::not_found,
-                   fmt::format("'{}' has no folder of locks", places_.root.path()));
-  }
-  const LockWait wait{.timeout = config_.limits.lock_wait, .cancel = cancel};
-  co_return co_await NamedLock::acquire(*places_.locks, instance_lock_name(name.instance),
-                                        LockRank::instance, ledger, wait, LockFile::goes);
-}
-
 Task<std::optional<VolumeInfo>> LvmBackend::find(const DiskName& name) const {
   const std::string volume = co_await volume_name(name);
   Result<VolumeInfo> info = co_await group_.volume(volume).result();
@@ -138,7 +123,7 @@ Result<VolumeEncryption> LvmBackend::encryption(KeyView key) const {
 Task<DiskReport> LvmBackend::provision(DiskRequest request) {
   DiskReport report{.path = co_await path_of(request.name), .format = "raw"};
   LockLedger ledger;
-  const auto lock = co_await lock_instance(request.name, ledger, request.cancel);
+  const auto lock = co_await lock_instance(places_, config_, request.name, ledger, request.cancel);
   const std::optional<VolumeInfo> there = co_await find(request.name);
   if (there && request.must_be_new) {
     co_return fail(ErrorKind::already_exists, fmt::format("'{}' exists already", report.path));
@@ -272,18 +257,25 @@ Task<DiskReport> LvmBackend::plan(DiskRequest request) {
 
 Task<bool> LvmBackend::grow(DiskName name, std::uint64_t size) {
   LockLedger ledger;
-  const auto lock = co_await lock_instance(name, ledger, nullptr);
+  const auto lock = co_await lock_instance(places_, config_, name, ledger, nullptr);
   co_return co_await grow_locked(name, size);
 }
 
 Task<bool> LvmBackend::grow_locked(const DiskName& name, std::uint64_t size) {
   const std::optional<VolumeInfo> volume = co_await find(name);
   const std::string path = co_await path_of(name);
-  if (!volume) co_return missing(path);
+  if (!volume) co_return no_such_disk(path);
   const std::uint64_t now = co_await device_size(path);
   if (size <= now) co_return false;
-  const std::uint64_t header = volume->size - std::min(now, volume->size);
-  co_await group_.extend(volume->name, size + header);
+  // What of the volume is not the disk's: a header, which the kernel knows.
+  std::uint64_t header = 0;
+  if (config_.encryption.enabled) {
+    const auto mapping = co_await mapping_status(VolumeDisks::mapping_name(volume->name));
+    if (!mapping) co_return no_such_disk(path);
+    header = mapping->offset;
+  }
+  // It is as large already where a grown volume's mapping stayed as it was.
+  if (volume->size < size + header) co_await group_.extend(volume->name, size + header);
   if (!config_.encryption.enabled) {
     if (volume->kind == platter::VolumeKind::linear) co_await zero_from(path, now);
     co_return true;
@@ -298,32 +290,26 @@ Task<bool> LvmBackend::grow_locked(const DiskName& name, std::uint64_t size) {
 
 Task<std::uint64_t> LvmBackend::disk_size(DiskName name) {
   const std::string path = co_await path_of(name);
-  if (!co_await find(name)) co_return missing(path);
+  if (!co_await find(name)) co_return no_such_disk(path);
   co_return co_await device_size(path);
 }
 
 Task<std::string> LvmBackend::resolve_format(DiskName name) {
-  if (!co_await find(name)) co_return missing(co_await path_of(name));
+  if (!co_await find(name)) co_return no_such_disk(co_await path_of(name));
   co_return std::string("raw");
 }
 
 Task<void> LvmBackend::extract(ExtractRequest request) {
   co_await resolve_format(request.name);
-  ConvertOptions options;
-  options.sources.emplace_back(co_await path_of(request.name));
-  options.source_format = "raw";
-  options.policy.formats = {"raw"};
-  options.target = std::move(request.target);
-  options.target_format = std::move(request.format);
-  options.compress = request.compress;
-  options.copy.cancel = request.cancel;
-  options.copy.progress = request.progress;
-  co_await convert(std::move(options));
+  OpenPolicy policy;
+  policy.formats = {"raw"};
+  co_await extract_image(co_await path_of(request.name), "raw", std::move(policy),
+                         std::move(request));
 }
 
 Task<bool> LvmBackend::remove(DiskName name, const CancelToken* cancel) {
   LockLedger ledger;
-  const auto lock = co_await lock_instance(name, ledger, cancel);
+  const auto lock = co_await lock_instance(places_, config_, name, ledger, cancel);
   co_return co_await disks_.remove(co_await volume_name(name), config_.volumes.clear, cancel);
 }
 

@@ -8,7 +8,6 @@
 #include "formats/image.h"
 #include "src/provision/base_cache.h"
 #include "src/provision/image_backend.h"
-#include "src/provision/named_lock.h"
 #include "src/provision/places.h"
 #include "src/provision/volume_disk.h"
 
@@ -47,8 +46,6 @@ class LvmBackend final : public ImageBackend {
       : config_(std::move(config)), places_(std::move(places)), group_(group), disks_(group) {}
 
   static Result<std::unique_ptr<ImageBackend>> make(Config config, Result<Places> places);
-  Task<std::unique_ptr<NamedLock>> lock_instance(const DiskName& name, LockLedger& ledger,
-                                                 const CancelToken* cancel) const;
   Task<std::optional<VolumeInfo>> find(const DiskName& name) const;
   Task<void> create(const DiskRequest& request, LockLedger& ledger, DiskReport& report);
   Task<void> create_from_base(const DiskRequest& request, LockLedger& ledger, DiskReport& report);
