@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
@@ -17,18 +18,23 @@ namespace {
 
 constexpr std::string_view kQcow2Magic = "QFI\xfb";
 constexpr std::string_view kLocksFolder = "locks";
+// An instance's folder is the first; deeper ones than this can't be looked at.
+constexpr unsigned kDepthMax = 8;
 
 class UserScan {
  public:
   UserScan(const Places& places, const std::vector<std::string>& bases, const CancelToken* cancel)
       : places_(places), bases_(bases), cancel_(cancel) {}
 
-  Task<void> scan_folder(std::string name);
+  /// What is in the folder, at whatever depth, but for `but`.
+  Task<void> scan(const Folder& folder, std::vector<std::string_view> but, unsigned depth);
   CacheUsers take() { return std::move(users_); }
-  void add_unreadable(const std::string& path, const Error& error);
 
  private:
+  Task<void> scan_folder(const Folder& parent, std::string name, unsigned depth);
+  Task<void> scan_entry(const Folder& folder, std::string name, unsigned depth);
   Task<void> scan_file(const Folder& folder, std::string name);
+  void add_unreadable(const std::string& path, const Error& error);
   Task<std::string> backing_file_of(const Folder& folder, std::string name) const;
   void add_user(std::string_view backing_file, const std::string& disk);
 
@@ -73,29 +79,36 @@ Task<std::string> UserScan::backing_file_of(const Folder& folder, std::string na
 }
 
 Task<void> UserScan::scan_file(const Folder& folder, std::string name) {
-  const std::string path = folder.path_of(name);
-  const auto status = folder.status(name);
-  if (!status) co_await fail(status.error().clone());
-  if (!*status) co_return;  // gone meanwhile
-  if (S_ISLNK((*status)->st_mode)) {
-    add_unreadable(path, Error(ErrorKind::refused_by_policy, "it is a symbolic link"));
-    co_return;
-  }
-  if (!S_ISREG((*status)->st_mode)) co_return;
   ++users_.disk_count;
-  const Result<std::string> backing = co_await backing_file_of(folder, name).result();
-  if (backing) {
-    add_user(*backing, path);
-  } else if (backing.error().kind() != ErrorKind::not_found) {
-    add_unreadable(path, backing.error());
-  }
+  const std::string backing = co_await backing_file_of(folder, name);
+  add_user(backing, folder.path_of(name));
 }
 
-Task<void> UserScan::scan_folder(std::string name) {
-  const Folder folder = co_await places_.root.folder(name);
-  for (std::string& file : co_await folder.names()) {
+Task<void> UserScan::scan_folder(const Folder& parent, std::string name, unsigned depth) {
+  if (depth > kDepthMax) {
+    co_await fail(ErrorKind::too_large, "folders lie in each other too deeply");
+  }
+  const Folder folder = co_await parent.folder(name);
+  co_await scan(folder, {}, depth);
+}
+
+Task<void> UserScan::scan_entry(const Folder& folder, std::string name, unsigned depth) {
+  const auto status = co_await folder.status(name);
+  if (!status) co_return;  // gone meanwhile
+  if (S_ISLNK(status->st_mode))
+    co_await fail(ErrorKind::refused_by_policy, "it is a symbolic link");
+  if (S_ISREG(status->st_mode)) co_await scan_file(folder, std::move(name));
+  if (S_ISDIR(status->st_mode)) co_await scan_folder(folder, std::move(name), depth + 1);
+}
+
+Task<void> UserScan::scan(const Folder& folder, std::vector<std::string_view> but, unsigned depth) {
+  for (const std::string& name : co_await folder.names()) {
     co_await look_for_cancel(cancel_);
-    co_await scan_file(folder, std::move(file));
+    if (std::ranges::find(but, name) != but.end()) continue;
+    const Result<void> done = co_await scan_entry(folder, name, depth).result();
+    if (done || done.error().kind() == ErrorKind::not_found) continue;  // gone meanwhile
+    if (done.error().kind() == ErrorKind::cancelled) co_await fail(done.error().clone());
+    add_unreadable(folder.path_of(name), done.error());
   }
 }
 
@@ -104,16 +117,7 @@ Task<void> UserScan::scan_folder(std::string name) {
 Task<CacheUsers> scan_cache_users(const Places& places, std::string base_folder,
                                   std::vector<std::string> bases, const CancelToken* cancel) {
   UserScan scan(places, bases, cancel);
-  for (const std::string& name : co_await places.root.names()) {
-    co_await look_for_cancel(cancel);
-    if (name == base_folder || name == kLocksFolder) continue;
-    const auto status = co_await places.root.status(name);
-    if (!status || S_ISREG(status->st_mode)) continue;
-    const Result<void> done = co_await scan.scan_folder(name).result();
-    if (done || done.error().kind() == ErrorKind::not_found) continue;
-    if (done.error().kind() == ErrorKind::cancelled) co_return fail(done.error().clone());
-    scan.add_unreadable(places.root.path_of(name), done.error());
-  }
+  co_await scan.scan(places.root, {base_folder, kLocksFolder}, 0);
   co_return scan.take();
 }
 

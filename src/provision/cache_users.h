@@ -25,9 +25,9 @@ struct CacheUsers {
   std::vector<std::string> unreadable;
 };
 
-/// Looks at every file in the folders beside that of bases (an instance's folder may be called
-/// "<uuid>_resize", too), at the headers of qcow2 images alone. Takes no lock, follows no link: a link
-/// is unreadable. A backing file counts by the last part of its name, wherever it says it lies: rather
+/// Looks at every file beside the folder of bases and in the folders there, at whatever depth (an
+/// instance's may be called "<uuid>_resize", a snapshot lies in a folder of its own for a while), at the
+/// headers of qcow2 images alone. Takes no lock, follows no link: a link is unreadable. A backing file counts by the last part of its name, wherever it says it lies: rather
 /// too many bases are in use than one too few.
 /// `bases`: their names. Errors: those of the folder of instances; cancelled.
 Task<CacheUsers> scan_cache_users(const Places& places, std::string base_folder,

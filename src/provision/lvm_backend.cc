@@ -57,15 +57,6 @@ Task<void> zero_from(std::string path, std::uint64_t offset) {
   co_await std::move(closed);
 }
 
-Task<std::uint64_t> device_size(std::string path) {
-  const std::unique_ptr<DirectFile> device = co_await DirectFile::open(std::move(path), {});
-  Result<std::uint64_t> size = co_await device->size().result();
-  Result<void> closed = co_await device->close().result();
-  const std::uint64_t bytes = co_await std::move(size);
-  co_await std::move(closed);
-  co_return bytes;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ImageBackend>> LvmBackend::make(Config config, Result<Places> places) {
@@ -97,12 +88,7 @@ Result<std::string> LvmBackend::path_of(const DiskName& name) const {
 }
 
 Task<std::optional<VolumeInfo>> LvmBackend::find(const DiskName& name) const {
-  const std::string volume = co_await volume_name(name);
-  Result<VolumeInfo> info = co_await group_.volume(volume).result();
-  if (info) co_return *std::move(info);
-  if (info.error().kind() != ErrorKind::not_found) co_return fail(std::move(info.error()));
-  co_await group_.info();  // the group itself must be there
-  co_return std::nullopt;
+  co_return co_await disks_.find(co_await volume_name(name));
 }
 
 Task<bool> LvmBackend::exists(DiskName name) { co_return (co_await find(name)).has_value(); }
@@ -231,7 +217,7 @@ Task<void> LvmBackend::keep_existing(const DiskRequest& request, DiskReport& rep
     co_await disks_.map(volume, co_await encryption(key.view()));
   }
   if (request.size) report.grown = co_await grow_locked(request.name, *request.size);
-  report.virtual_size = co_await device_size(report.path);
+  report.virtual_size = co_await size_of_device(report.path);
 }
 
 Task<DiskReport> LvmBackend::plan(DiskRequest request) {
@@ -265,7 +251,7 @@ Task<bool> LvmBackend::grow_locked(const DiskName& name, std::uint64_t size) {
   const std::optional<VolumeInfo> volume = co_await find(name);
   const std::string path = co_await path_of(name);
   if (!volume) co_return no_such_disk(path);
-  const std::uint64_t now = co_await device_size(path);
+  const std::uint64_t now = co_await size_of_device(path);
   if (size <= now) co_return false;
   // What of the volume is not the disk's: a header, which the kernel knows.
   std::uint64_t header = 0;
@@ -291,7 +277,7 @@ Task<bool> LvmBackend::grow_locked(const DiskName& name, std::uint64_t size) {
 Task<std::uint64_t> LvmBackend::disk_size(DiskName name) {
   const std::string path = co_await path_of(name);
   if (!co_await find(name)) co_return no_such_disk(path);
-  co_return co_await device_size(path);
+  co_return co_await size_of_device(path);
 }
 
 Task<std::string> LvmBackend::resolve_format(DiskName name) {

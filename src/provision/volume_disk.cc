@@ -78,6 +78,15 @@ Task<void> clear_device(std::string path, const CancelToken* cancel) {
   co_await with_device(std::move(path), clear);
 }
 
+// The first error counts; what could not be undone is added to it.
+Error joined(Error error, const Result<bool>& undone, const std::string& volume) {
+  if (undone) return error;
+  return Error(error.kind(), error.message() + "; and volume '" + volume +
+                                 "' could not be removed: " + undone.error().message());
+}
+
+}  // namespace
+
 Task<std::uint64_t> size_of_device(std::string path) {
   const std::unique_ptr<DirectFile> device =
       co_await DirectFile::open(std::move(path), FileOptions{});
@@ -88,15 +97,6 @@ Task<std::uint64_t> size_of_device(std::string path) {
   co_return bytes;
 }
 
-// The first error counts; what could not be undone is added to it.
-Error joined(Error error, const Result<bool>& undone, const std::string& volume) {
-  if (undone) return error;
-  return Error(error.kind(), error.message() + "; and volume '" + volume +
-                                 "' could not be removed: " + undone.error().message());
-}
-
-}  // namespace
-
 std::string VolumeDisks::mapping_name(std::string_view volume) {
   return std::string(volume) + "-dmcrypt";
 }
@@ -104,7 +104,7 @@ std::string VolumeDisks::mapping_path(std::string_view volume) {
   return "/dev/mapper/" + mapping_name(volume);
 }
 
-Task<std::optional<VolumeInfo>> VolumeDisks::find(const std::string& name) const {
+Task<std::optional<VolumeInfo>> VolumeDisks::find(std::string name) const {
   Result<VolumeInfo> info = co_await group_.volume(name).result();
   if (info) co_return *std::move(info);
   if (info.error().kind() == ErrorKind::not_found) {

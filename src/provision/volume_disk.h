@@ -72,6 +72,9 @@ class VolumeDisks {
   /// Maps an encrypted disk again, after a restart. Errors: permission (the key).
   Task<std::string> map(std::string volume, VolumeEncryption encryption) const;
 
+  /// Nothing: there is no such volume. Errors: not_found (the group itself).
+  Task<std::optional<VolumeInfo>> find(std::string name) const;
+
   /// "<name>-dmcrypt"
   static std::string mapping_name(std::string_view volume);
   /// "/dev/mapper/<name>-dmcrypt"
@@ -85,9 +88,11 @@ class VolumeDisks {
   Task<bool> unmap(const std::string& volume) const;
   Task<bool> remove_volume(const std::string& name, WipePolicy wipe,
                            const CancelToken* cancel) const;
-  Task<std::optional<VolumeInfo>> find(const std::string& name) const;
 
   VolumeGroup group_;
 };
+
+/// Of a block device, in bytes.
+Task<std::uint64_t> size_of_device(std::string path);
 
 }  // namespace platter::provision

@@ -159,6 +159,22 @@ TEST_F(CacheReportTest, ABackingFileCountsWhereverItSaysItLies) {
   EXPECT_EQ(prune(), (Verdicts{{kImage, "used"}}));
 }
 
+TEST_F(CacheReportTest, ADiskCountsWhereverItLies) {
+  for (const char* folder : {"", "snapshots/tmp", "1/2/3/4/5/6/7/8"}) {
+    make_base(kImage, std::chrono::hours(25));
+    std::filesystem::create_directories(root_ / folder);
+    const std::string disk = root_ / (std::string(folder) + "/delta");
+    make_overlay(disk, base_path(kImage));
+    EXPECT_EQ(prune()[kImage], "used") << folder;
+    std::filesystem::remove(disk);
+  }
+  make_base(kImage, std::chrono::hours(25));
+  std::filesystem::create_directories(root_ / "1/2/3/4/5/6/7/8/9");
+  const auto pruned = try_prune();
+  ASSERT_FALSE(pruned);
+  EXPECT_NE(pruned.error().message().find("7/8/9"), std::string::npos);
+}
+
 TEST_F(CacheReportTest, AKnownImageStays) {
   make_base(kImage, kOld);
   EXPECT_EQ(prune({.known = {kImage}}), (Verdicts{{kImage, "known"}}));
