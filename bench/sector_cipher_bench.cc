@@ -1,5 +1,5 @@
 // Sectors encrypted and decrypted in memory, beside OpenSSL's own loop over one context
-// (`openssl speed -evp aes-256-xts -bytes 16384`).
+// (`openssl speed -evp aes-256-xts -bytes 512`, and 4096).
 #include <cstddef>
 #include <memory>
 #include <string_view>
